@@ -1,0 +1,80 @@
+// Package wire is every message that nodes exchange, as bytes: AppendX writes, ParseX reads.
+//
+// # Where each message travels
+//
+//	lane streams     length-prefixed frames: Message, Records, Digest, Want (AppendFrame, SplitFrame)
+//	link datagrams   Probe and Echo, one each
+//	SWIM user data   Records or Digest, one each, as piggyback
+//	SWIM metadata    Meta
+//
+// A frame on a lane is a uvarint length and that many bytes, at least one; the first byte is the Kind. Versions are agreed
+// once a link (the token in the CONNECT request), so frames carry none. Integers are big-endian where fixed and LEB128
+// (encoding/binary uvarint, in the fewest bytes) elsewhere, both without sign where nothing else is said. Node IDs are 8 bytes
+// and never zero. A text is a uvarint length and that many bytes.
+//
+// # Message
+//
+//	kind 1 | class 1 | mode 1 | hops left 1 | origin 8 | boot uvarint | age 4 (µs) | deadline uvarint (ms) |
+//	via count 1, 8 each | tenant length 1, bytes | channel text |
+//	destination count uvarint, at least 1, 8 each | payload: the rest
+//
+// Destinations are split at every node; Via lists the relays passed so far, which is how a node meets its own transit and
+// how a destination knows the path taken. The payload comes last so that a relay writes a new head and passes the payload by reference.
+//
+// # Record
+//
+// A record is what its origin says of itself: its links or its interest. It is self-contained: it carries the
+// origin's public key, from which the NodeID follows, and an Ed25519 signature (RFC 8032) over the 21 bytes
+// "fastpubsub record v1\x00" and all that stands before it.
+//
+//	public key 32 | boot uvarint | kind 1 | version uvarint | base uvarint | body text | signature 64
+//
+// Records of one (origin, kind) are ordered by (boot, version), so the boots of a node may only grow; both are at least 1.
+// Base is 0 for a whole body; otherwise the body is a delta against version base of the same boot. The body of a links
+// record is
+//
+//	link count uvarint | for each link: to 8, cost uvarint (µs, one way, 1 to 2^32-1)
+//
+// with the links ascending by to. The body of an interest record is specified by package interest.
+//
+// # Records, Digest, Want
+//
+//	kind 1 | record, record ...
+//	kind 1 | from 8 | entry count uvarint | for each entry: origin 8, record kind 1, boot uvarint, version uvarint
+//
+// Digest and Want differ in kind alone.
+//
+// # Probe, Echo
+//
+//	kind 1 | seq 4 | sent 8 (ns, signed, opaque to the peer) | held 4 (µs)
+//
+// # Meta
+//
+//	version 1 | id 8 | boot uvarint | name text | region text | client address text |
+//	flags 1 (bit 0: located, bit 1: leaving, no others) | only if located: lat 4, lon 4 (0.0001°, signed)
+//
+// # Invariants
+//
+//  1. No parser panics, reads past its input, or allocates more than a small multiple of it.
+//  2. A parser takes exactly what the appender writes; trailing bytes are an error, except after Meta, which may grow.
+//  3. Everything over the limits of this package is refused with an error that wraps ErrLimit.
+//  4. A frame and the byte slices of a Message point into the input, without capacity beyond their bytes; who keeps them
+//     copies them. All else that parsers return owns its memory.
+package wire
+
+// Limits of what nodes exchange. Sizes are in bytes.
+const (
+	MaxFrame        = 128 << 10      // one frame on a message lane
+	MaxControlFrame = 2<<20 + 64<<10 // one frame on the control lane: room for the largest interest filter
+	MaxDestinations = 4096           // destinations of one Message
+	MaxHops         = 16             // links that a Message may cross
+	MaxTenant       = 128            // tenant of a Message
+	MaxChannel      = 256            // channel of a Message
+	MaxPayload      = 65535          // payload of a Message
+	MaxRecordBody   = 2<<20 + 1024   // body of a Record
+	MaxLinks        = 4096           // links in one link-state body
+	MaxDigest       = 64 << 10       // entries of one Digest or Want
+	MaxMeta         = 512            // SWIM metadata, which memberlist caps
+	MaxName         = 64             // name and region in Meta
+	maxClient       = 256            // client address in Meta
+)

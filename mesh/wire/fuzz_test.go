@@ -1,0 +1,133 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"testing"
+)
+
+// seed gives the fuzzer the vectors of that name, whole and cut.
+func seed(f *testing.F, names ...string) {
+	for _, name := range names {
+		b := golden(f, name)
+		f.Add(b)
+		f.Add(b[:len(b)/2])
+	}
+}
+
+// same fails unless what was parsed is written as it was read.
+func same(t *testing.T, got, want []byte) {
+	t.Helper()
+	if !bytes.Equal(got, want) {
+		t.Errorf("written again\n% x, read\n% x", got, want)
+	}
+}
+
+func FuzzParseMessage(f *testing.F) {
+	seed(f, "message", "message without payload")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var m Message
+		if ParseMessage(b, &m) == nil {
+			same(t, append(AppendMessageHead(nil, &m, m.Destinations), m.Payload...), b)
+		}
+	})
+}
+
+func FuzzParseRecords(f *testing.F) {
+	seed(f, "records")
+	f.Add(AppendRecords(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		records, err := ParseRecords(b)
+		if err != nil {
+			return
+		}
+		var raws, fields [][]byte
+		for _, r := range records {
+			raws = append(raws, r.Raw)
+			// The record again, from its fields.
+			again := binary.AppendUvarint(slices.Clone(r.Key), r.Boot)
+			again = append(again, byte(r.Kind))
+			again = binary.AppendUvarint(again, r.Version)
+			again = binary.AppendUvarint(again, r.Base)
+			again = appendText(again, r.Body)
+			fields = append(fields, append(again, r.Raw[len(again):]...))
+			if r.Origin != IDOf(r.Key) {
+				t.Errorf("origin %v, want %v", r.Origin, IDOf(r.Key))
+			}
+			_ = r.Verify() // must not panic
+		}
+		same(t, AppendRecords(nil, raws...), b)
+		same(t, AppendRecords(nil, fields...), b)
+	})
+}
+
+func FuzzParseLinks(f *testing.F) {
+	seed(f, "links")
+	f.Add(AppendLinks(nil, nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if links, err := ParseLinks(b); err == nil {
+			same(t, AppendLinks(nil, links), b)
+		}
+	})
+}
+
+func FuzzParseDigest(f *testing.F) {
+	seed(f, "digest", "want")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if kind, digest, err := ParseDigest(b); err == nil {
+			same(t, AppendDigest(nil, kind, &digest), b)
+		}
+	})
+}
+
+func FuzzParseProbe(f *testing.F) {
+	seed(f, "probe", "echo")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if probe, err := ParseProbe(b); err == nil {
+			same(t, AppendProbe(nil, probe), b)
+		}
+	})
+}
+
+func FuzzParseMeta(f *testing.F) {
+	seed(f, "meta", "meta of a node without name or place", "meta of a node that leaves")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := ParseMeta(b)
+		if err != nil {
+			return
+		}
+		if err := m.Validate(); err != nil {
+			t.Error(err)
+		}
+		again := AppendMeta(nil, &m)
+		same(t, again, b[:min(len(again), len(b))])
+	})
+}
+
+func FuzzSplitFrame(f *testing.F) {
+	_, stream := testFrames()
+	f.Add(stream, uint32(300))
+	f.Add(golden(f, "frame"), uint32(5))
+	f.Add(unhex(f, "ff ff ff ff 0f"), uint32(MaxControlFrame))
+	f.Fuzz(func(t *testing.T, b []byte, limit uint32) {
+		frame, rest, need, err := SplitFrame(b, int(limit))
+		switch {
+		case err != nil:
+			if frame != nil || need != 0 {
+				t.Errorf("%v, and a frame of %d bytes, need %d", err, len(frame), need)
+			}
+			same(t, rest, b)
+		case frame == nil:
+			if need <= len(b) || need > int(limit)+binary.MaxVarintLen32 {
+				t.Errorf("need %d with %d there and a limit of %d", need, len(b), limit)
+			}
+			same(t, rest, b)
+		default:
+			if len(frame) > int(limit) {
+				t.Errorf("frame of %d bytes, at most %d", len(frame), limit)
+			}
+			same(t, append(AppendFrame(nil, frame, nil), rest...), b)
+		}
+	})
+}

@@ -1,0 +1,352 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// vector is one message as bytes that were not made by this package, and what is known of it.
+type vector struct {
+	name     string
+	hex      string              // spaced, a field a line
+	append   func([]byte) []byte // writes it
+	parse    func([]byte) (any, error)
+	value    any   // what parse returns
+	uvarints []int // offset of the last byte of each uvarint
+	whole    []int // prefixes of these lengths are messages of their own
+	trailing error // of one zero byte more; nil: it is taken
+}
+
+// vectors is one table for every format. The signatures were made by another implementation of Ed25519.
+func vectors() []vector {
+	message := Message{
+		Class: ClassPublish, Mode: 2, HopsLeft: 16, Origin: 0x0102030405060708, Boot: 300, Age: 0x12345, Deadline: 5000,
+		Via: []NodeID{0xa1a2a3a4a5a6a7a8, 0xb1b2b3b4b5b6b7b8}, Tenant: []byte("acme"), Channel: []byte("site.temp"),
+		Destinations: []NodeID{0xc1, 0xfffffffffffffffe}, Payload: []byte("hi"),
+	}
+	bare := Message{
+		Class: ClassControl, HopsLeft: 1, Origin: 1, Age: 1<<32 - 1,
+		Tenant: []byte{}, Channel: []byte{}, Destinations: []NodeID{2}, Payload: []byte{},
+	}
+	links := []Link{{2, 1}, {0xff00000000000000, 300_000}}
+	records := []Record{
+		signed(Record{Boot: 300, Kind: RecordLinks, Version: 7, Body: AppendLinks(nil, links)}),
+		signed(Record{Boot: 300, Kind: RecordInterest, Version: 8, Base: 7, Body: []byte{0xde, 0xad}}),
+	}
+	digest := Digest{From: 0x0102030405060708, Entries: []DigestEntry{
+		{Origin: 0xa1, Kind: RecordLinks, Stamp: Stamp{Boot: 300, Version: 7}},
+		{Origin: 0xa1, Kind: RecordInterest, Stamp: Stamp{Boot: 300, Version: 128}},
+	}}
+	want := Digest{From: 0x0102030405060708, Entries: []DigestEntry{{Origin: 0xa2, Kind: RecordInterest}}}
+	probe := Probe{Kind: KindProbe, Seq: 7, Sent: 1_700_000_000_123_456_789}
+	echo := Probe{Kind: KindEcho, Seq: 1<<32 - 2, Sent: -2, Held: 1500 * time.Microsecond}
+	meta := Meta{
+		ID: 0x0102030405060708, Boot: 300, Name: "zürich-1", Region: "eu", Client: "[::1]:8080",
+		Located: true, Lat: 47.3769, Lon: -122.4194,
+	}
+	leaving := Meta{ID: 1, Boot: 1, Leaving: true, Located: true, Lat: 1, Lon: -1}
+	return []vector{{
+		name: "message",
+		hex: `01 00 02 10
+			01 02 03 04 05 06 07 08
+			ac 02
+			00 01 23 45
+			88 27
+			02 a1 a2 a3 a4 a5 a6 a7 a8 b1 b2 b3 b4 b5 b6 b7 b8
+			04 61 63 6d 65
+			09 73 69 74 65 2e 74 65 6d 70
+			02 00 00 00 00 00 00 00 c1 ff ff ff ff ff ff ff fe
+			68 69`,
+		append: appender(message), parse: parseMessage, value: message, uvarints: []int{13, 19, 42, 52}, whole: []int{69, 70},
+	}, {
+		name: "message without payload",
+		hex: `01 02 00 01
+			00 00 00 00 00 00 00 01
+			00
+			ff ff ff ff
+			00
+			00
+			00
+			00
+			01 00 00 00 00 00 00 00 02`,
+		append: appender(bare), parse: parseMessage, value: bare, uvarints: []int{12, 17, 20, 21},
+	}, {
+		name: "records",
+		hex: `02
+			03 a1 07 bf f3 ce 10 be 1d 70 dd 18 e7 4b c0 99 67 e4 d6 30 9b a5 0d 5f 1d dc 86 64 12 55 31 b8
+			ac 02
+			01
+			07
+			00
+			15 02 00 00 00 00 00 00 00 02 01 ff 00 00 00 00 00 00 00 e0 a7 12
+			fb e5 60 c2 43 3b e6 c9 d6 af c6 a8 8d e0 60 30 50 bd b5 62 70 48 d9 ac b4 e2 2b cf 5d b8 57 d6
+			e7 5f 90 bf 8f fd 45 1b a8 f8 3b b4 94 54 0f 65 47 71 d3 ed 96 a6 4b 95 14 0d 13 5a 52 77 99 0d
+			03 a1 07 bf f3 ce 10 be 1d 70 dd 18 e7 4b c0 99 67 e4 d6 30 9b a5 0d 5f 1d dc 86 64 12 55 31 b8
+			ac 02
+			02
+			08
+			07
+			02 de ad
+			8d d8 77 59 a5 e9 88 14 f7 3d 41 7e 2c 60 a2 62 3d ef 0c c1 ef f0 fc 36 25 48 81 68 2a 04 6b b5
+			9f dc 33 54 1d 7a df f4 a6 ec 33 c1 7e be cf da 7f d9 1c 70 9e fc f9 dc 2a 9f 91 3b f3 74 11 08`,
+		append: func(dst []byte) []byte { return AppendRecords(dst, records[0].Raw, records[1].Raw) },
+		parse:  parseRecords,
+		value:  records, uvarints: []int{34, 36, 37, 38, 157, 159, 160, 161}, whole: []int{1, 124}, trailing: ErrTruncated,
+	}, {
+		name: "links",
+		hex: `02
+			00 00 00 00 00 00 00 02 01
+			ff 00 00 00 00 00 00 00 e0 a7 12`,
+		append: func(dst []byte) []byte { return AppendLinks(dst, links) },
+		parse:  parseLinks,
+		value:  links, uvarints: []int{0, 9, 20}, trailing: ErrTrailing,
+	}, {
+		name: "digest",
+		hex: `03 01 02 03 04 05 06 07 08
+			02
+			00 00 00 00 00 00 00 a1 01 ac 02 07
+			00 00 00 00 00 00 00 a1 02 ac 02 80 01`,
+		append: func(dst []byte) []byte { return AppendDigest(dst, KindDigest, &digest) },
+		parse:  parseDigest,
+		value:  digestFrame{KindDigest, digest}, uvarints: []int{9, 20, 21, 32, 34}, trailing: ErrTrailing,
+	}, {
+		name: "want",
+		hex: `04 01 02 03 04 05 06 07 08
+			01
+			00 00 00 00 00 00 00 a2 02 00 00`,
+		append: func(dst []byte) []byte { return AppendDigest(dst, KindWant, &want) },
+		parse:  parseDigest,
+		value:  digestFrame{KindWant, want}, uvarints: []int{9, 19, 20}, trailing: ErrTrailing,
+	}, {
+		name:   "probe",
+		hex:    `05 00 00 00 07 17 97 9c fe 3d 85 cd 15 00 00 00 00`,
+		append: func(dst []byte) []byte { return AppendProbe(dst, probe) },
+		parse:  parseProbe,
+		value:  probe, trailing: ErrTrailing,
+	}, {
+		name:   "echo",
+		hex:    `06 ff ff ff fe ff ff ff ff ff ff ff fe 00 00 05 dc`,
+		append: func(dst []byte) []byte { return AppendProbe(dst, echo) },
+		parse:  parseProbe,
+		value:  echo, trailing: ErrTrailing,
+	}, {
+		name: "meta",
+		hex: `01 01 02 03 04 05 06 07 08
+			ac 02
+			09 7a c3 bc 72 69 63 68 2d 31
+			02 65 75
+			0a 5b 3a 3a 31 5d 3a 38 30 38 30
+			01 00 07 3a a9 ff ed 51 fe`,
+		append: func(dst []byte) []byte { return AppendMeta(dst, &meta) },
+		parse:  parseMeta,
+		value:  meta, uvarints: []int{10, 11, 21, 24},
+	}, {
+		name:   "meta of a node without name or place",
+		hex:    `01 00 00 00 00 00 00 00 01 01 00 00 00 00`,
+		append: func(dst []byte) []byte { return AppendMeta(dst, &Meta{ID: 1, Boot: 1}) },
+		parse:  parseMeta,
+		value:  Meta{ID: 1, Boot: 1}, uvarints: []int{9, 10, 11, 12},
+	}, {
+		name:   "meta of a node that leaves",
+		hex:    `01 00 00 00 00 00 00 00 01 01 00 00 00 03 00 00 27 10 ff ff d8 f0`,
+		append: func(dst []byte) []byte { return AppendMeta(dst, &leaving) },
+		parse:  parseMeta,
+		value:  leaving, uvarints: []int{9, 10, 11, 12},
+	}, {
+		name:   "frame",
+		hex:    `05 03 01 02 03 04`,
+		append: func(dst []byte) []byte { return AppendFrame(dst, []byte{3, 1}, []byte{2, 3, 4}) },
+		parse:  parseFrame,
+		value:  []byte{3, 1, 2, 3, 4}, uvarints: []int{0}, trailing: ErrTrailing,
+	}}
+}
+
+// digestFrame is what ParseDigest returns.
+type digestFrame struct {
+	Kind   Kind
+	Digest Digest
+}
+
+func parseDigest(b []byte) (any, error) {
+	kind, d, err := ParseDigest(b)
+	return digestFrame{kind, d}, err
+}
+
+func parseRecords(b []byte) (any, error) { return ParseRecords(b) }
+
+func parseLinks(b []byte) (any, error) { return ParseLinks(b) }
+
+func parseProbe(b []byte) (any, error) { return ParseProbe(b) }
+
+func parseMeta(b []byte) (any, error) { return ParseMeta(b) }
+
+func parseMessage(b []byte) (any, error) {
+	var m Message
+	err := ParseMessage(b, &m)
+	return m, err
+}
+
+// parseFrame takes b for a stream of one frame.
+func parseFrame(b []byte) (any, error) {
+	frame, rest, _, err := SplitFrame(b, MaxFrame)
+	switch {
+	case err == nil && frame == nil:
+		err = ErrTruncated
+	case err == nil && len(rest) > 0:
+		err = ErrTrailing
+	}
+	return frame, err
+}
+
+func appender(m Message) func([]byte) []byte {
+	return func(dst []byte) []byte { return append(AppendMessageHead(dst, &m, m.Destinations), m.Payload...) }
+}
+
+// testKey is the key whose seed is first, first+1, first+2 and so on.
+func testKey(first byte) ed25519.PrivateKey {
+	seed := make([]byte, ed25519.SeedSize)
+	for i := range seed {
+		seed[i] = first + byte(i)
+	}
+	return ed25519.NewKeyFromSeed(seed)
+}
+
+// signed is the record as signed by testKey(0).
+func signed(r Record) Record {
+	SignRecord(&r, testKey(0))
+	return r
+}
+
+func unhex(tb testing.TB, spaced string) []byte {
+	tb.Helper()
+	b, err := hex.DecodeString(strings.Join(strings.Fields(spaced), ""))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
+
+// golden is the vector of that name.
+func golden(tb testing.TB, name string) []byte {
+	tb.Helper()
+	all := vectors()
+	return unhex(tb, all[slices.IndexFunc(all, func(v vector) bool { return v.name == name })].hex)
+}
+
+func TestGolden(t *testing.T) {
+	for _, v := range vectors() {
+		t.Run(v.name, func(t *testing.T) {
+			want := unhex(t, v.hex)
+			if got := v.append([]byte("before")); !bytes.Equal(got, append([]byte("before"), want...)) {
+				t.Errorf("appended\n% x, want\n% x", got[len("before"):], want)
+			}
+			got, err := v.parse(want)
+			if err != nil || !reflect.DeepEqual(got, v.value) {
+				t.Errorf("parsed %+v, %v, want\n%+v", got, err, v.value)
+			}
+		})
+	}
+}
+
+// Invariant 1: a message that ends early is refused wherever it ends.
+func TestTruncated(t *testing.T) {
+	for _, v := range vectors() {
+		t.Run(v.name, func(t *testing.T) {
+			want := unhex(t, v.hex)
+			for n := range want {
+				// The end of the bytes is the end of the memory, so that reading past it would panic.
+				_, err := v.parse(slices.Clone(want[:n])[:n:n])
+				if slices.Contains(v.whole, n) {
+					if err != nil {
+						t.Errorf("first %d bytes of %d: %v", n, len(want), err)
+					}
+				} else if !errors.Is(err, ErrTruncated) {
+					t.Errorf("first %d bytes of %d: %v, want %v", n, len(want), err, ErrTruncated)
+				}
+			}
+		})
+	}
+}
+
+// Invariant 2.
+func TestTrailing(t *testing.T) {
+	for _, v := range vectors() {
+		if _, err := v.parse(append(unhex(t, v.hex), 0)); !errors.Is(err, v.trailing) {
+			t.Errorf("%s and a byte: %v, want %v", v.name, err, v.trailing)
+		}
+	}
+}
+
+// Invariant 2: of all encodings of an integer only the shortest is taken.
+func TestIntegerEncoding(t *testing.T) {
+	for _, v := range vectors() {
+		want := unhex(t, v.hex)
+		for _, at := range v.uvarints {
+			padded := slices.Insert(slices.Clone(want), at+1, 0)
+			padded[at] |= 0x80
+			if _, err := v.parse(padded); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s, padded integer at %d: %v, want %v", v.name, at, err, ErrMalformed)
+			}
+			huge := bytes.Repeat([]byte{0xff}, binary.MaxVarintLen64)
+			overflow := slices.Concat(want[:at], huge, []byte{1}, want[at+1:])
+			if _, err := v.parse(overflow); !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s, integer over 64 bits at %d: %v, want %v", v.name, at, err, ErrMalformed)
+			}
+		}
+	}
+}
+
+// Invariant 4: writing over the input changes nothing that was parsed, except in a frame or a message.
+func TestMemory(t *testing.T) {
+	for _, v := range vectors() {
+		input := slices.Grow(unhex(t, v.hex), 8)
+		value, err := v.parse(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(input)
+		owned := reflect.DeepEqual(value, v.value)
+		switch value := value.(type) {
+		case Message:
+			for _, field := range [][]byte{value.Tenant, value.Channel, value.Payload} {
+				if cap(field) != len(field) || len(bytes.Trim(field, "\x00")) != 0 {
+					t.Errorf("%s: field % x of capacity %d, want zeros, as in the input, and no more room", v.name, field, cap(field))
+				}
+			}
+		case []byte:
+			if cap(value) != len(value) || owned {
+				t.Errorf("%s: % x of capacity %d, want a part of the input and no more room", v.name, value, cap(value))
+			}
+		default:
+			if !owned {
+				t.Errorf("%s: changed with the input to %+v", v.name, value)
+			}
+		}
+	}
+}
+
+// Invariant 4: a record that is kept keeps no other alive, and its parts cannot grow into each other.
+func TestRecordMemory(t *testing.T) {
+	records, err := ParseRecords(golden(t, "records"))
+	if err != nil || len(records) != 2 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	first := slices.Clone(records[0].Raw)
+	clear(records[1].Raw)
+	_ = append(records[0].Key, 1)
+	_ = append(records[0].Body, 1)
+	if !bytes.Equal(records[0].Raw, first) {
+		t.Errorf("% x, want % x", records[0].Raw, first)
+	}
+	if got, most := cap(records[0].Raw), 2*len(first); got > most {
+		t.Errorf("%d bytes kept for a record of %d", got, len(first))
+	}
+}

@@ -1,0 +1,139 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Class says what a Message is for.
+type Class byte
+
+// The classes of messages.
+const (
+	ClassPublish Class = 0 // a client's message; tenant, channel and mode are meant
+	ClassSWIM    Class = 1 // a SWIM packet for a node without a direct path; the payload is the packet
+	ClassControl Class = 2 // a Records, Digest or Want frame for a node without a direct link
+	maxClass           = ClassControl
+)
+
+// Message is a frame that nodes forward hop by hop.
+type Message struct {
+	Class        Class
+	Mode         byte     // delivery mode as on the client wire
+	HopsLeft     byte     // links it may still cross, this one included
+	Origin       NodeID   // node that took it from a client
+	Boot         uint64   // boot of the origin
+	Age          uint32   // µs since the origin took it, as added up on the way
+	Deadline     uint32   // ms of age at which it is dropped
+	Via          []NodeID // relays passed so far, in order
+	Tenant       []byte
+	Channel      []byte
+	Destinations []NodeID
+	Payload      []byte
+}
+
+// Expired reports whether the message has outlived its deadline.
+func (m *Message) Expired() bool { return uint64(m.Age) >= uint64(m.Deadline)*1000 }
+
+// AddAge makes the message older; the age saturates.
+func (m *Message) AddAge(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	if sum := uint64(m.Age) + uint64(d/time.Microsecond); sum < 1<<32 {
+		m.Age = uint32(sum)
+	} else {
+		m.Age = 1<<32 - 1
+	}
+}
+
+// Visited reports whether id is the origin or one of the relays passed.
+func (m *Message) Visited(id NodeID) bool { return m.Origin == id || slices.Contains(m.Via, id) }
+
+// AppendMessageHead appends everything of the message but its payload, which follows it on the wire. The destinations are given
+// apart, since they are what differs between the copies of one message. The fields must be within the limits of this
+// package, or their counts do not fit.
+func AppendMessageHead(dst []byte, m *Message, destinations []NodeID) []byte {
+	dst = append(dst, byte(KindMessage), byte(m.Class), m.Mode, m.HopsLeft)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Origin))
+	dst = binary.AppendUvarint(dst, m.Boot)
+	dst = binary.BigEndian.AppendUint32(dst, m.Age)
+	dst = binary.AppendUvarint(dst, uint64(m.Deadline))
+	dst = append(dst, byte(len(m.Via)))
+	dst = appendIDs(dst, m.Via)
+	dst = append(dst, byte(len(m.Tenant)))
+	dst = append(dst, m.Tenant...)
+	dst = appendText(dst, m.Channel)
+	dst = binary.AppendUvarint(dst, uint64(len(destinations)))
+	return appendIDs(dst, destinations)
+}
+
+// ParseMessage reads a message frame into m, reusing m's slices of IDs; the byte slices point into b. After an error m is
+// fit only to be parsed into again.
+func ParseMessage(b []byte, m *Message) error {
+	r := reader{b: b}
+	r.kind(KindMessage)
+	m.Class = Class(r.byte())
+	m.Mode = r.byte()
+	m.HopsLeft = r.byte()
+	m.Origin = NodeID(r.uint64())
+	m.Boot = r.uvarint()
+	m.Age = r.uint32()
+	deadline := r.uvarint()
+	via := int(r.byte())
+	if r.err == nil {
+		switch {
+		case m.Class > maxClass:
+			r.fail(fmt.Errorf("%w: class %d", ErrMalformed, m.Class))
+		case m.HopsLeft > MaxHops || via > MaxHops:
+			r.fail(fmt.Errorf("%w: %d hops left, %d passed, at most %d", ErrLimit, m.HopsLeft, via, MaxHops))
+		case deadline > 1<<32-1:
+			r.fail(fmt.Errorf("%w: deadline of %d ms", ErrLimit, deadline))
+		case m.Origin == 0:
+			r.fail(fmt.Errorf("%w: no origin", ErrMalformed))
+		}
+	}
+	m.Deadline = uint32(deadline)
+	m.Via = r.ids(m.Via[:0], via)
+	if n := int(r.byte()); n > MaxTenant {
+		r.fail(fmt.Errorf("%w: tenant of %d bytes", ErrLimit, n))
+	} else {
+		m.Tenant = r.take(n)
+	}
+	m.Channel = r.text(MaxChannel)
+	m.Destinations = r.ids(m.Destinations[:0], r.count(MaxDestinations, 8))
+	if r.err == nil && len(m.Destinations) == 0 {
+		r.fail(fmt.Errorf("%w: no destination", ErrMalformed))
+	}
+	if r.err == nil && len(r.b) > MaxPayload {
+		r.fail(fmt.Errorf("%w: payload of %d bytes", ErrLimit, len(r.b)))
+	}
+	m.Payload = r.take(len(r.b))
+	if r.err != nil {
+		return fmt.Errorf("message: %w", r.err)
+	}
+	return nil
+}
+
+func (r *reader) ids(dst []NodeID, n int) []NodeID {
+	b := r.take(8 * n)
+	for len(b) > 0 {
+		id := NodeID(binary.BigEndian.Uint64(b))
+		if id == 0 {
+			r.fail(fmt.Errorf("%w: node zero", ErrMalformed))
+			break
+		}
+		dst = append(dst, id)
+		b = b[8:]
+	}
+	return dst
+}
+
+func appendIDs(dst []byte, ids []NodeID) []byte {
+	for _, id := range ids {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(id))
+	}
+	return dst
+}

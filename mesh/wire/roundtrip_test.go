@@ -1,0 +1,212 @@
+package wire
+
+import (
+	"bytes"
+	"cmp"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+	"unicode"
+
+	"pgregory.net/rapid"
+)
+
+func nodeIDs() *rapid.Generator[NodeID] {
+	return rapid.Map(rapid.OneOf(rapid.Uint64Range(1, 9), rapid.Uint64Min(1)), func(n uint64) NodeID { return NodeID(n) })
+}
+
+// octets are byte slices, never nil.
+func octets(most int) *rapid.Generator[[]byte] { return rapid.SliceOfN(rapid.Byte(), 0, most) }
+
+func messages() *rapid.Generator[Message] {
+	return rapid.Custom(func(t *rapid.T) Message {
+		return Message{
+			Class:        Class(rapid.ByteRange(0, byte(maxClass)).Draw(t, "class")),
+			Mode:         rapid.Byte().Draw(t, "mode"),
+			HopsLeft:     rapid.ByteRange(0, MaxHops).Draw(t, "hops left"),
+			Origin:       nodeIDs().Draw(t, "origin"),
+			Boot:         rapid.Uint64().Draw(t, "boot"),
+			Age:          rapid.Uint32().Draw(t, "age"),
+			Deadline:     rapid.Uint32().Draw(t, "deadline"),
+			Via:          rapid.SliceOfN(nodeIDs(), 0, MaxHops).Draw(t, "via"),
+			Tenant:       octets(MaxTenant).Draw(t, "tenant"),
+			Channel:      octets(MaxChannel).Draw(t, "channel"),
+			Destinations: rapid.SliceOfN(nodeIDs(), 1, 50).Draw(t, "destinations"),
+			Payload:      octets(300).Draw(t, "payload"),
+		}
+	})
+}
+
+func records() *rapid.Generator[Record] {
+	return rapid.Custom(func(t *rapid.T) Record {
+		version := rapid.Uint64Min(1).Draw(t, "version")
+		return Record{
+			Boot:    rapid.Uint64Min(1).Draw(t, "boot"),
+			Kind:    rapid.SampledFrom([]RecordKind{RecordLinks, RecordInterest}).Draw(t, "kind"),
+			Version: version,
+			Base:    rapid.Uint64Max(version-1).Draw(t, "base"),
+			Body:    octets(200).Draw(t, "body"),
+		}
+	})
+}
+
+func linkLists() *rapid.Generator[[]Link] {
+	link := rapid.Custom(func(t *rapid.T) Link {
+		return Link{nodeIDs().Draw(t, "to"), rapid.Uint32Min(1).Draw(t, "cost")}
+	})
+	sorted := func(links []Link) []Link {
+		slices.SortFunc(links, func(a, b Link) int { return cmp.Compare(a.To, b.To) })
+		return links
+	}
+	return rapid.Map(rapid.SliceOfNDistinct(link, 0, 40, func(l Link) NodeID { return l.To }), sorted)
+}
+
+func digests() *rapid.Generator[Digest] {
+	entry := rapid.Custom(func(t *rapid.T) DigestEntry {
+		return DigestEntry{
+			Origin: nodeIDs().Draw(t, "origin"),
+			Kind:   rapid.SampledFrom([]RecordKind{RecordLinks, RecordInterest}).Draw(t, "kind"),
+			Stamp:  Stamp{rapid.Uint64().Draw(t, "boot"), rapid.Uint64().Draw(t, "version")},
+		}
+	})
+	return rapid.Custom(func(t *rapid.T) Digest {
+		return Digest{From: nodeIDs().Draw(t, "from"), Entries: rapid.SliceOfN(entry, 0, 40).Draw(t, "entries")}
+	})
+}
+
+func probes() *rapid.Generator[Probe] {
+	return rapid.Custom(func(t *rapid.T) Probe {
+		return Probe{
+			Kind: rapid.SampledFrom([]Kind{KindProbe, KindEcho}).Draw(t, "kind"),
+			Seq:  rapid.Uint32().Draw(t, "seq"),
+			Sent: rapid.Int64().Draw(t, "sent"),
+			Held: time.Duration(rapid.Uint32().Draw(t, "held")) * time.Microsecond,
+		}
+	})
+}
+
+func metas() *rapid.Generator[Meta] {
+	printable := func(most int) *rapid.Generator[string] {
+		return rapid.StringOfN(rapid.RuneFrom(nil, unicode.Latin, unicode.Han, unicode.Nd, unicode.Sm), 0, -1, most)
+	}
+	return rapid.Custom(func(t *rapid.T) Meta {
+		m := Meta{
+			ID:      nodeIDs().Draw(t, "id"),
+			Boot:    rapid.Uint64Min(1).Draw(t, "boot"),
+			Name:    printable(MaxName).Draw(t, "name"),
+			Region:  printable(MaxName).Draw(t, "region"),
+			Client:  printable(maxClient).Draw(t, "client"),
+			Leaving: rapid.Bool().Draw(t, "leaving"),
+			Located: rapid.Bool().Draw(t, "located"),
+		}
+		if m.Located {
+			m.Lat = float64(rapid.IntRange(-90e4, 90e4).Draw(t, "lat")) / 1e4
+			m.Lon = float64(rapid.IntRange(-180e4, 180e4).Draw(t, "lon")) / 1e4
+		}
+		return m
+	})
+}
+
+func TestMessageRoundTrip(t *testing.T) {
+	var reused Message // as a lane's reader does
+	rapid.Check(t, func(t *rapid.T) {
+		m := messages().Draw(t, "message")
+		b := appender(m)(nil)
+		if err := ParseMessage(b, &reused); err != nil {
+			t.Fatal(err)
+		}
+		if len(reused.Via) == 0 {
+			reused.Via = []NodeID{}
+		}
+		if !reflect.DeepEqual(reused, m) {
+			t.Fatalf("%+v, want %+v", reused, m)
+		}
+	})
+}
+
+func TestRecordsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := rapid.SliceOfN(records(), 0, 4).Draw(t, "records")
+		var raws [][]byte
+		for i := range want {
+			SignRecord(&want[i], testKey(byte(i)))
+			raws = append(raws, want[i].Raw)
+		}
+		got, err := ParseRecords(AppendRecords(nil, raws...))
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("%d records, %v, want %d", len(got), err, len(want))
+		}
+		for i := range got {
+			if !reflect.DeepEqual(got[i], want[i]) {
+				t.Fatalf("%+v, want %+v", got[i], want[i])
+			}
+			if err := got[i].Verify(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestLinksRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := linkLists().Draw(t, "links")
+		if got, err := ParseLinks(AppendLinks(nil, want)); err != nil || !slices.Equal(got, want) {
+			t.Fatalf("%v, %v, want %v", got, err, want)
+		}
+	})
+}
+
+func TestDigestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		kind := rapid.SampledFrom([]Kind{KindDigest, KindWant}).Draw(t, "kind")
+		want := digests().Draw(t, "digest")
+		gotKind, got, err := ParseDigest(AppendDigest(nil, kind, &want))
+		if err != nil || gotKind != kind || got.From != want.From || !slices.Equal(got.Entries, want.Entries) {
+			t.Fatalf("%d %+v, %v, want %d %+v", gotKind, got, err, kind, want)
+		}
+	})
+}
+
+func TestProbeRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := probes().Draw(t, "probe")
+		if got, err := ParseProbe(AppendProbe(nil, want)); err != nil || got != want {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
+func TestMetaRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := metas().Draw(t, "meta")
+		later := octets(20).Draw(t, "later")
+		if err := want.Validate(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ParseMeta(append(AppendMeta(nil, &want), later...)); err != nil || got != want {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
+func TestFrameRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var stream []byte
+		want := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 1, 300), 0, 5).Draw(t, "frames")
+		for _, frame := range want {
+			cut := rapid.IntRange(0, len(frame)).Draw(t, "cut")
+			stream = AppendFrame(stream, frame[:cut], frame[cut:])
+		}
+		for _, frame := range want {
+			got, rest, _, err := SplitFrame(stream, 300)
+			if err != nil || !bytes.Equal(got, frame) {
+				t.Fatalf("% x, %v, want % x", got, err, frame)
+			}
+			stream = rest
+		}
+		if len(stream) != 0 {
+			t.Fatalf("%d bytes left", len(stream))
+		}
+	})
+}
