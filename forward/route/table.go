@@ -1,0 +1,93 @@
+package route
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// Route is how to reach one destination. Costs are one way, in microseconds, and saturate at the greatest uint32.
+type Route struct {
+	NextHop       wire.NodeID // the neighbor to send to
+	Alternate     wire.NodeID // the neighbor to send to while the link to NextHop is down; zero: there is none
+	Cost          uint32      // of the best path
+	AlternateCost uint32      // of the path by way of Alternate; 0 without one
+	DirectCost    uint32      // of the direct link, best or not; 0: no usable direct link
+	Hops          uint8       // links on the best path; saturates
+}
+
+// Table is one node's routes to all others. It is immutable and safe for any number of concurrent readers.
+type Table struct {
+	self   wire.NodeID
+	ids    []wire.NodeID         // ascending: self and every other origin, reachable or not
+	routes []Route               // by index in ids; without a NextHop for self and the unreachable
+	parent []int32               // by index in ids: the node before this one on the path from self
+	index  map[wire.NodeID]int32 // of the reachable
+}
+
+// Compute runs shortest-path-first from self over the usable links of the database. A self that is not in the database
+// has an empty table.
+func Compute(self wire.NodeID, db *Database) *Table {
+	t := &Table{self: self}
+	g := newGraph(db)
+	root, known := slices.BinarySearch(g.ids, self)
+	if !known {
+		return t
+	}
+	s := &search{graph: g, root: int32(root), queue: &queue{}}
+	s.tree = g.shortestPaths(s.root, s.queue)
+	t.ids, t.parent = g.ids, s.parent
+	t.routes = s.routes()
+	t.index = make(map[wire.NodeID]int32, len(t.ids))
+	for i, r := range t.routes {
+		if r.NextHop != 0 {
+			t.index[t.ids[i]] = int32(i)
+		}
+	}
+	return t
+}
+
+// Lookup is the route to dst. It reports false for self and for a node that no path of usable links reaches.
+func (t *Table) Lookup(dst wire.NodeID) (Route, bool) {
+	i, ok := t.index[dst]
+	if !ok {
+		return Route{}, false
+	}
+	return t.routes[i], true
+}
+
+// Self is the node whose table this is.
+func (t *Table) Self() wire.NodeID { return t.self }
+
+// Len is the number of reachable destinations.
+func (t *Table) Len() int { return len(t.index) }
+
+// All yields every reachable destination and its route in ascending order of ID.
+func (t *Table) All() iter.Seq2[wire.NodeID, Route] {
+	return func(yield func(wire.NodeID, Route) bool) {
+		for i, r := range t.routes {
+			if r.NextHop != 0 && !yield(t.ids[i], r) {
+				return
+			}
+		}
+	}
+}
+
+// Path is the path that a message to dst is predicted to take, from self to dst, both included: exact where all nodes
+// hold the same database. It is nil for an unreachable dst.
+func (t *Table) Path(dst wire.NodeID) []wire.NodeID {
+	if dst == t.self {
+		return []wire.NodeID{dst}
+	}
+	i, ok := t.index[dst]
+	if !ok {
+		return nil
+	}
+	var path []wire.NodeID
+	for ; i != none; i = t.parent[i] {
+		path = append(path, t.ids[i])
+	}
+	slices.Reverse(path)
+	return path
+}
