@@ -1,0 +1,78 @@
+package interest
+
+import "github.com/fastpubsub/fastpubsub/mesh/channel"
+
+// Key is the hash of (tenant, exact or tree, name), the same on every node; see the package comment.
+type Key uint64
+
+// Last byte of a key's input. A tree stands for its name and everything below it.
+const (
+	kindExact = 0x01
+	kindTree  = 0x02
+)
+
+// 64-bit FNV-1a (draft-eastlake-fnv).
+const (
+	fnvOffset = 0xcbf29ce484222325
+	fnvPrime  = 0x00000100000001b3
+)
+
+// golden is 2^64 divided by the golden ratio, rounded to odd.
+const golden = 0x9e3779b97f4a7c15
+
+// PatternKey is the key under which a pattern enters a filter: its name if it has no wildcard, else the tree of its
+// literal prefix. The tenant is in normal form ("~" for none).
+func PatternKey(tenant string, p channel.Pattern) Key {
+	name, exact := p.LiteralPrefix()
+	h := hashString(hashTenant(tenant), name)
+	if exact {
+		return finish(h, kindExact)
+	}
+	return finish(h, kindTree)
+}
+
+// AppendQuery appends the keys of every pattern that could match the channel name: the trees of "" and of each
+// prefix of tokens, the whole name included, then the exact name. A name of t tokens has t+2 keys.
+func AppendQuery(dst []Key, tenant, name string) []Key {
+	h := hashTenant(tenant)
+	dst = append(dst, finish(h, kindTree))
+	for i := range len(name) {
+		if name[i] == '.' {
+			dst = append(dst, finish(h, kindTree))
+		}
+		h = hashByte(h, name[i])
+	}
+	return append(dst, finish(h, kindTree), finish(h, kindExact))
+}
+
+func hashTenant(tenant string) uint64 { return hashByte(hashString(fnvOffset, tenant), 0x00) }
+
+func hashString(h uint64, s string) uint64 {
+	for i := range len(s) {
+		h = hashByte(h, s[i])
+	}
+	return h
+}
+
+func hashByte(h uint64, b byte) uint64 { return (h ^ uint64(b)) * fnvPrime }
+
+// finish closes the FNV hash with the kind and spreads it over all 64 bits: FNV alone leaves the top bits, from
+// which positions are taken, poorly mixed for short names.
+func finish(h uint64, kind byte) Key {
+	h = hashByte(h, kind)
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return Key(h ^ h>>31)
+}
+
+// probe yields the bit positions of one key, one a call of next.
+type probe struct {
+	hash  uint64
+	shift uint8
+}
+
+func (p *probe) next() uint64 {
+	position := p.hash >> (p.shift & 63) // the mask spares the compiler its check for shifts past 63
+	p.hash *= golden
+	return position
+}

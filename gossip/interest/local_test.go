@@ -1,0 +1,222 @@
+package interest
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"pgregory.net/rapid"
+)
+
+func TestLocalCounts(t *testing.T) {
+	l := NewLocal()
+	a, tree, beyond := mustPattern(t, "a"), mustPattern(t, "a.b.#"), mustPattern(t, "a.b.>")
+	if l.Remove("~", a) {
+		t.Error("a pattern never added was removed")
+	}
+	l.Add("~", a)
+	l.Add("~", a)
+	l.Add("acme", a)
+	l.Add("~", tree)
+	l.Add("~", beyond)
+	if l.Len() != 3 {
+		t.Errorf("%d keys, want 3", l.Len())
+	}
+	if !l.Remove("~", a) || !l.Remove("~", tree) || l.Len() != 3 {
+		t.Errorf("%d keys after one of two removals each, want 3", l.Len())
+	}
+	if !l.Remove("~", a) || !l.Remove("~", beyond) || !l.Remove("acme", a) || l.Len() != 0 {
+		t.Errorf("%d keys are left", l.Len())
+	}
+	if l.Remove("~", a) {
+		t.Error("a pattern was removed once too often")
+	}
+	if !l.now.equal(of(6)) || slices.Max(l.counts) != 0 {
+		t.Error("bits are left")
+	}
+}
+
+func TestFlush(t *testing.T) {
+	l := NewLocal()
+	empty := unhex(t, "01 06 07 00 01 00")
+	if got := l.Full(); !bytes.Equal(got, empty) {
+		t.Errorf("Full before the first Flush = % x", got)
+	}
+	step := func(what, want string, wantFull, wantChanged bool) {
+		t.Helper()
+		body, full, changed := l.Flush()
+		if !bytes.Equal(body, unhex(t, want)) || full != wantFull || changed != wantChanged {
+			t.Errorf("%s: Flush = % x, %v, %v", what, body, full, changed)
+		}
+	}
+	step("first", "01 06 07 00 01 00", true, true)
+	step("nothing new", "", false, false)
+	l.Add("~", mustPattern(t, "a"))
+	l.Remove("~", mustPattern(t, "a"))
+	step("there and back", "", false, false)
+	l.Add("~", mustPattern(t, "a"))
+	if got := l.Full(); !bytes.Equal(got, empty) {
+		t.Errorf("Full tells what no Flush told: % x", got)
+	}
+	step("first key", "02 01 06 06 01 02 05 00 0b 14 00", false, true)
+	l.Add("~", mustPattern(t, "a.b.#"))
+	step("second key", "02 02 06 07 00 05 02 21 03 07 04 00", false, true)
+	l.Remove("~", mustPattern(t, "a.b.#"))
+	l.Remove("~", mustPattern(t, "a"))
+	step("a delta longer than the whole", "01 06 07 00 01 00", true, true)
+}
+
+// TestFlushCadence: every 33rd record is full, and so is each that changes the size.
+func TestFlushCadence(t *testing.T) {
+	l := NewLocal()
+	for i := range 1000 {
+		l.Add("~", mustPattern(t, fmt.Sprint("base.", i)))
+	}
+	l.Flush()
+	for i := range 100 {
+		l.Add("~", mustPattern(t, fmt.Sprint("more.", i)))
+		body, full, changed := l.Flush()
+		if !changed || full != (i%33 == 32) {
+			t.Fatalf("flush %d: full %v, changed %v", i, full, changed)
+		}
+		if !full && len(body) > 30 {
+			t.Errorf("flush %d: a delta of %d bytes for one key", i, len(body))
+		}
+	}
+	for i := range 1000 {
+		l.Add("~", mustPattern(t, fmt.Sprint("much.", i)))
+	}
+	if body, full, _ := l.Flush(); !full || l.told.Bits() != 32768 {
+		t.Errorf("2,100 keys in %d bits, %d bytes, full %v", l.told.Bits(), len(body), full)
+	}
+}
+
+// Copies of one node's interest, kept in every way that the package offers.
+type copies struct {
+	filter *Filter
+	index  Index
+}
+
+const sender wire.NodeID = 7
+
+// ship takes a flushed body to the copies; after a gap, the whole filter instead.
+func (c *copies) ship(t *rapid.T, l *Local, body []byte, full bool) {
+	if rapid.IntRange(0, 9).Draw(t, "gap") == 0 {
+		body, full = l.Full(), true
+	}
+	if !full {
+		if err := c.filter.Apply(body); err != nil {
+			t.Fatalf("Apply: %v", err)
+		}
+		if err := c.index.ApplyDelta(sender, body); err != nil {
+			t.Fatalf("ApplyDelta: %v", err)
+		}
+		return
+	}
+	var err error
+	if c.filter, err = ParseFull(body); err != nil {
+		t.Fatalf("ParseFull: %v", err)
+	}
+	c.index.Set(sender, c.filter.clone())
+}
+
+type subscription struct {
+	tenant  string
+	pattern channel.Pattern
+}
+
+// drawSubscription draws from few patterns that overlap, or from many that make filters grow.
+func drawSubscription(t *rapid.T) subscription {
+	if rapid.Bool().Draw(t, "overlapping") {
+		return subscription{drawTenant(t), drawPattern(t)}
+	}
+	return subscription{"~", mustPattern(t, fmt.Sprint("n.", rapid.IntRange(0, 400).Draw(t, "n")))}
+}
+
+// Invariants 2, 3 and 5: through any history, whatever a live pattern matches is found, in every copy.
+func TestNoFalseNegatives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := NewLocal()
+		live := make(map[subscription]int)
+		var order []subscription // live, in a fixed order for replay
+		var c copies
+		flush := func(t *rapid.T) {
+			body, full, changed := l.Flush()
+			if changed {
+				c.ship(t, l, body, full)
+			} else if body != nil || full {
+				t.Fatalf("nothing changed, but % x", body)
+			}
+		}
+		flush(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"add": func(t *rapid.T) {
+				for range rapid.SampledFrom([]int{1, 1, 3, 40}).Draw(t, "count") {
+					s := drawSubscription(t)
+					l.Add(s.tenant, s.pattern)
+					live[s]++
+					order = append(order, s)
+				}
+			},
+			"remove": func(t *rapid.T) {
+				for range min(len(order), rapid.SampledFrom([]int{1, 1, 3, 60}).Draw(t, "count")) {
+					i := rapid.IntRange(0, len(order)-1).Draw(t, "which")
+					s := order[i]
+					order = slices.Delete(order, i, i+1)
+					if live[s]--; live[s] == 0 {
+						delete(live, s)
+					}
+					if !l.Remove(s.tenant, s.pattern) {
+						t.Fatalf("%v was not there", s)
+					}
+				}
+			},
+			"flush": flush,
+			"": func(t *rapid.T) {
+				body, full, changed := l.Flush()
+				if changed {
+					c.ship(t, l, body, full)
+				}
+				checkCopies(t, l, live, &c)
+			},
+		})
+	})
+}
+
+func checkCopies(t *rapid.T, l *Local, live map[subscription]int, c *copies) {
+	keys := make(map[Key]bool)
+	for s := range live {
+		keys[PatternKey(s.tenant, s.pattern)] = true
+	}
+	if l.Len() != len(keys) {
+		t.Fatalf("%d keys, want %d", l.Len(), len(keys))
+	}
+	afresh := shaped(l.now.shape, slices.Collect(maps.Keys(keys)))
+	if !slices.Equal(afresh.words, c.filter.words) || c.filter.ones != afresh.ones {
+		t.Fatalf("the copy differs from a filter made afresh of %d keys", len(keys))
+	}
+	if n := l.Len(); n > capacity(afresh.shape.log2Bits) || fit(afresh.shape.log2Bits, n) != afresh.shape.log2Bits {
+		t.Fatalf("%d keys in 2^%d bits", n, afresh.shape.log2Bits)
+	}
+	name := drawName(t)
+	for _, s := range slices.Collect(maps.Keys(live)) {
+		match := name
+		if prefix, exact := s.pattern.LiteralPrefix(); exact {
+			match = prefix
+		}
+		query := AppendQuery(nil, s.tenant, match)
+		if !s.pattern.Matches(match) {
+			continue
+		}
+		if !slices.ContainsFunc(query, c.filter.Has) {
+			t.Fatalf("%q matches %q, the filter does not know", s.pattern, match)
+		}
+		if got := c.index.Lookup(nil, query); !slices.Equal(got, []wire.NodeID{sender}) {
+			t.Fatalf("%q matches %q, the index says %v", s.pattern, match, got)
+		}
+	}
+}
