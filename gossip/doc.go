@@ -1,0 +1,29 @@
+// Package gossip is a node's membership: hashicorp/memberlist (SWIM with suspicion) on the node's own socket, the spreading of
+// record versions on SWIM packets, and joining that never gives up.
+//
+// # Members
+//
+// A member's SWIM name is its NodeID and boot, so that a restarted node is a new member at once, with no dispute about incarnations and no
+// flapping; the later boot replaces the earlier one, whose death is then nobody's. SWIM says who exists. It never says
+// which paths work: links are probed by their own ends.
+//
+// # What spreads
+//
+// SWIM packets carry announcements: Digest frames with the newest (origin, kind, boot, version) that this node knows of, each sent a
+// few times. Who lacks a version asks the sender for it. Announcements are some 20 bytes, so that a packet holds about fifty
+// and the rate of changes that gossip carries is not bounded by the size of records; the records themselves travel on links, pushed at once.
+// Push/pull exchanges whole digests and so repairs whatever was missed.
+//
+// # Joining
+//
+// Seeds are resolved and tried again for ever while they are not members, and so are the members last known, which are kept in a file
+// across restarts: memberlist by itself never re-joins. The pause between two tries of one address starts at retryFirst and grows with
+// the time since it was last seen, up to retryMost.
+//
+// # Invariants
+//
+//  1. No callback of memberlist calls back into memberlist, and none waits for anything that does.
+//  2. Packets hold at most PacketBytes; metadata at most wire.MaxMeta.
+//  3. A member whose metadata does not parse, or does not match its name, is refused.
+//  4. Run leaves gracefully, then returns after its goroutines have ended.
+package gossip

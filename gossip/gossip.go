@@ -1,0 +1,194 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/hashicorp/memberlist"
+	"github.com/rs/zerolog"
+)
+
+// Event is what the control plane learns from gossip: Joined, Left, Announced or Exchanged.
+type Event interface{ event() }
+
+// Joined says that a node is alive, newly or under a new description.
+type Joined struct{ Member Member }
+
+// Left says that a run of a node has ended: gracefully, or declared dead.
+type Left struct {
+	ID       wire.NodeID
+	Boot     uint64
+	Graceful bool
+}
+
+// Announced carries versions that a member announced.
+type Announced struct{ Digest wire.Digest }
+
+// Exchanged carries the whole digest of a member, from a push/pull.
+type Exchanged struct{ Digest wire.Digest }
+
+func (Joined) event()    {}
+func (Left) event()      {}
+func (Announced) event() {}
+func (Exchanged) event() {}
+
+// Member is a node as SWIM knows it.
+type Member struct {
+	wire.Meta
+	Addr netip.AddrPort // where its node socket is
+}
+
+// Config is what gossip needs. Fields without a default must be set.
+type Config struct {
+	Meta      wire.Meta      // of this node
+	Advertise netip.AddrPort // of this node
+	Seeds     []string       // host:port of live members, resolved at each try
+	KnownFile string         // where members last known are kept; default nowhere
+	Log       zerolog.Logger
+	Rand      *rand.Rand // default seeded at random
+
+	// Write sends a packet to a node: id is zero if only its address is known. It does not keep b.
+	Write func(b []byte, id wire.NodeID, addr net.Addr) error
+	// Dial opens a reliable stream.
+	Dial func(ctx context.Context, addr net.Addr) (net.Conn, error)
+	// Resolve finds the addresses of a seed; default the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// Emit takes an event; it may block for a moment but must not wait for gossip.
+	Emit func(Event)
+	// Digest is the whole digest of this node's records as a frame.
+	Digest func() []byte
+}
+
+// Stats count what gossip did. All fields only grow.
+type Stats struct {
+	PacketsIn, PacketsOut, BytesIn, BytesOut atomic.Uint64
+	PacketsDropped                           atomic.Uint64 // memberlist did not keep up
+	Garbage                                  atomic.Uint64 // packets that are not SWIM's
+	Refused                                  atomic.Uint64 // members with bad descriptions
+	Malformed                                atomic.Uint64 // user data that does not parse
+	Problems                                 atomic.Uint64 // errors that memberlist logged
+}
+
+// Gossip is a node's membership.
+type Gossip struct {
+	cfg       Config
+	transport *transport
+	announce  *announcements
+	known     *known
+	stats     Stats
+	list      *memberlist.Memberlist
+	members   atomic.Int64
+	leaving   atomic.Bool
+}
+
+// leaveSpread is how long a leaving node goes on gossiping, so that more than one member hears that it left.
+const leaveSpread = 700 * time.Millisecond
+
+// New checks the configuration and starts nothing.
+func New(cfg Config) (*Gossip, error) {
+	if err := cfg.Meta.Validate(); err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
+	if cfg.Write == nil || cfg.Dial == nil || cfg.Emit == nil || cfg.Digest == nil || !cfg.Advertise.IsValid() {
+		return nil, errors.New("gossip: config lacks a callback or an address")
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	}
+	if cfg.Resolve == nil {
+		cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	g := &Gossip{cfg: cfg, announce: newAnnouncements(cfg.Meta.ID)}
+	g.known = newKnown(&g.cfg)
+	g.transport = newTransport(&g.cfg, &g.stats)
+	return g, nil
+}
+
+// Stats are the live counters.
+func (g *Gossip) Stats() *Stats { return &g.stats }
+
+// Receive takes a SWIM packet off the socket, or one that came over the mesh. It keeps b and never waits.
+func (g *Gossip) Receive(b []byte, from net.Addr, at time.Time) { g.transport.receive(b, from, at) }
+
+// Accept takes a reliable stream.
+func (g *Gossip) Accept(conn net.Conn) { g.transport.accept(conn) }
+
+// Announce puts a record version on the next SWIM packets.
+func (g *Gossip) Announce(e wire.DigestEntry) { g.announce.add(e) }
+
+// Run is a member until ctx ends, then leaves and returns when all has ended.
+func (g *Gossip) Run(ctx context.Context) error {
+	list, err := memberlist.Create(g.settings())
+	if err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	g.list = list
+	var group sync.WaitGroup
+	group.Go(func() { g.keepJoined(ctx) })
+	<-ctx.Done()
+	if list.NumMembers() > 1 {
+		g.leaving.Store(true)
+		if err := errors.Join(list.UpdateNode(time.Second), list.Leave(time.Second)); err != nil {
+			g.cfg.Log.Debug().Err(err).Msg("leave")
+		}
+		time.Sleep(leaveSpread)
+	}
+	err = list.Shutdown()
+	group.Wait()
+	g.known.save()
+	return err
+}
+
+// settings are memberlist's, between its LAN and WAN presets: intercontinental round trips must not look like
+// failures, and detection within seconds suffices since links find dead paths by themselves.
+func (g *Gossip) settings() *memberlist.Config {
+	c := memberlist.DefaultWANConfig()
+	c.Name = memberName(g.cfg.Meta.ID, g.cfg.Meta.Boot)
+	c.Transport = g.transport
+	c.AdvertiseAddr = g.cfg.Advertise.Addr().String()
+	c.AdvertisePort = int(g.cfg.Advertise.Port())
+	c.BindAddr, c.BindPort = c.AdvertiseAddr, c.AdvertisePort
+	c.ProbeInterval = time.Second + 3*time.Microsecond // odd, so that tickers do not fall together for ever
+	c.ProbeTimeout = 700 * time.Millisecond
+	c.IndirectChecks = 5
+	c.SuspicionMult = 5
+	c.GossipInterval = 200*time.Millisecond + 7*time.Microsecond
+	c.GossipNodes = 3
+	c.GossipToTheDeadTime = 30 * time.Second
+	c.PushPullInterval = 20 * time.Second
+	c.TCPTimeout = 3 * time.Second
+	c.DisableTcpPings = true // streams share the path of packets
+	c.DeadNodeReclaimTime = time.Second
+	c.UDPBufferSize = PacketBytes
+	c.EnableCompression = false // costs CPU, gains nothing on packets this small
+	c.RequireNodeNames = false
+	d := &delegate{g}
+	c.Delegate, c.Events, c.Alive = d, d, d
+	c.LogOutput = nil
+	c.Logger = log.New(&logWriter{g}, "", 0)
+	return c
+}
+
+// logWriter passes memberlist's log on. Its warnings are everyday matters on the Internet, so they are debug here.
+type logWriter struct{ g *Gossip }
+
+func (w *logWriter) Write(p []byte) (int, error) {
+	line := strings.TrimSpace(string(p))
+	if strings.HasPrefix(line, "[ERR]") {
+		w.g.stats.Problems.Add(1)
+	}
+	w.g.cfg.Log.Debug().Str("from", "memberlist").Msg(line)
+	return len(p), nil
+}
