@@ -1,0 +1,53 @@
+package forward
+
+import "sync/atomic"
+
+// Reason says why a message or packet was dropped.
+type Reason int
+
+// The reasons for drops.
+const (
+	DropNoRoute     Reason = iota // no usable link leads to the destination
+	DropExpired                   // older than its deadline
+	DropHopLimit                  // crossed as many links as it may
+	DropLoop                      // came back to a node that it had passed
+	DropQueueFull                 // a relay's link queue stayed full
+	DropControlFull               // a link's control queue was full
+	DropMalformed                 // a peer sent a frame that does not parse; its link is closed
+	DropGarbage                   // a datagram on the node port that is neither QUIC nor SWIM
+	DropUndelivered               // SWIM packets and control for others than known nodes
+	reasons                       // how many there are
+)
+
+// String is the reason as metrics and JSON name it.
+func (r Reason) String() string {
+	return [reasons]string{
+		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
+		"malformed", "garbage", "undelivered",
+	}[r]
+}
+
+// Counters count what the forwarder and its links did. All fields only grow.
+type Counters struct {
+	Originated atomic.Uint64 // copies of messages sent as their origin, one per next hop
+	Relayed    atomic.Uint64 // copies sent on for others
+	Delivered  atomic.Uint64 // messages that reached this node as a destination
+	Handshakes atomic.Uint64 // QUIC handshakes that others began; those that fail never become connections
+	Accepted   atomic.Uint64 // of these, completed
+	dropped    [reasons]atomic.Uint64
+}
+
+// Drop counts n drops.
+func (c *Counters) Drop(r Reason, n int) { c.dropped[r].Add(uint64(n)) }
+
+// Dropped is the number of drops for a reason.
+func (c *Counters) Dropped(r Reason) uint64 { return c.dropped[r].Load() }
+
+// Drops is every reason with its count, those at zero too.
+func (c *Counters) Drops() map[string]uint64 {
+	out := make(map[string]uint64, reasons)
+	for r := range reasons {
+		out[r.String()] = c.dropped[r].Load()
+	}
+	return out
+}

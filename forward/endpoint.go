@@ -1,0 +1,274 @@
+package forward
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/rs/zerolog"
+)
+
+// Event is what the control plane learns from links: Opened, Closed or Echoed.
+type Event interface{ event() }
+
+// Opened says that a link is ready. It may replace an earlier link to the same peer.
+type Opened struct{ Link *Link }
+
+// Closed says that a link ended, and why. It follows the link's Opened.
+type Closed struct {
+	Link *Link
+	Err  error
+}
+
+// Echoed is the answer to a probe.
+type Echoed struct {
+	Link *Link
+	Seq  uint32
+	RTT  time.Duration
+	At   time.Time
+}
+
+func (Opened) event() {}
+func (Closed) event() {}
+func (Echoed) event() {}
+
+// Config is what an Endpoint needs. Fields without a default must be set.
+type Config struct {
+	Key        ed25519.PrivateKey
+	Boot       uint64
+	Socket     net.PacketConn // closed when Run returns
+	Lanes      int            // lanes of the links that this node dials; default 8, at least 2
+	QueueBytes int            // bound of messages waiting per link; default 64 KiB
+	Log        zerolog.Logger
+
+	// Emit takes an event. It may block for a moment, which slows the links down, but must not wait for the endpoint.
+	Emit func(Event)
+	// Control takes a Records, Digest or Want frame from a peer, valid during the call. An error closes the link.
+	Control func(from wire.NodeID, frame []byte) error
+	// Deliver takes a message that has this node as a destination, valid during the call.
+	Deliver func(m *wire.Message)
+	// Packet takes a SWIM packet, which it may keep; Stream a reliable stream of SWIM.
+	Packet func(b []byte, from net.Addr, at time.Time)
+	Stream func(net.Conn)
+}
+
+const (
+	defaultLanes      = 8
+	maxLanes          = 16
+	defaultQueueBytes = 64 << 10
+	packetQueue       = 1500 // room for one SWIM packet
+)
+
+func (c *Config) validate() error {
+	var errs []error
+	if len(c.Key) != ed25519.PrivateKeySize || c.Boot == 0 || c.Socket == nil {
+		errs = append(errs, errors.New("forward: config lacks key, boot or socket"))
+	}
+	if c.Emit == nil || c.Control == nil || c.Deliver == nil || c.Packet == nil || c.Stream == nil {
+		errs = append(errs, errors.New("forward: config lacks a callback"))
+	}
+	if c.Lanes == 0 {
+		c.Lanes = defaultLanes
+	}
+	if c.Lanes < 2 || c.Lanes > maxLanes {
+		errs = append(errs, fmt.Errorf("forward: %d lanes, want 2 to %d", c.Lanes, maxLanes))
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = defaultQueueBytes
+	}
+	return errors.Join(errs...)
+}
+
+// Endpoint is a node's side of all its links: the one UDP socket and what runs on it.
+type Endpoint struct {
+	cfg       Config
+	self      wire.NodeID
+	seed      laneSeed
+	began     time.Time
+	transport *quic.Transport
+	listener  *quic.Listener
+	server    *http3.Server
+	client    *http3.Transport
+	clientTLS *tls.Config
+	forwarder *Forwarder
+	counters  *Counters
+	numbers   atomic.Uint64   // of links
+	group     sync.WaitGroup  // every goroutine of the endpoint
+	ctx       context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
+	stop      context.CancelFunc
+
+	mu    sync.Mutex // guards what follows
+	links map[wire.NodeID]*Link
+	inits map[*quic.Conn]*incoming
+	ended bool
+}
+
+// New checks the configuration and starts listening on the socket; nothing is served until Run.
+func New(cfg Config) (*Endpoint, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	serverTLS, clientTLS, err := tlsConfigs(cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	e := &Endpoint{
+		cfg: cfg, self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), began: time.Now(),
+		seed: laneSeed{maphash.MakeSeed()}, clientTLS: clientTLS, counters: new(Counters),
+		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*incoming{},
+		client: &http3.Transport{EnableDatagrams: true, DisableCompression: true},
+	}
+	e.forwarder = newForwarder(e)
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	e.server = &http3.Server{
+		Handler: http.HandlerFunc(e.serve), EnableDatagrams: true, MaxHeaderBytes: 4 << 10,
+		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+	}
+	e.transport = &quic.Transport{
+		Conn: cfg.Socket, StatelessResetKey: resetKey(cfg.Key),
+		ConnContext: e.countHandshake, Tracer: &garbageCounter{e.counters},
+	}
+	if e.listener, err = e.transport.Listen(serverTLS, quicConfig()); err != nil {
+		e.stop()
+		return nil, fmt.Errorf("forward: listen: %w", err)
+	}
+	return e, nil
+}
+
+type connKey struct{}
+
+// Self is the node's ID.
+func (e *Endpoint) Self() wire.NodeID { return e.self }
+
+// Forwarder forwards messages over the endpoint's links.
+func (e *Endpoint) Forwarder() *Forwarder { return e.forwarder }
+
+// Counters are the counters of links and forwarder.
+func (e *Endpoint) Counters() *Counters { return e.counters }
+
+// Link is the link to a peer, if one is open.
+func (e *Endpoint) Link(peer wire.NodeID) *Link {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.links[peer]
+}
+
+// Links are all open links.
+func (e *Endpoint) Links() []*Link {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Values(e.links))
+}
+
+// clock is ns on the endpoint's monotonic clock.
+func (e *Endpoint) clock() int64 { return int64(time.Since(e.began)) }
+
+// Run serves the socket until ctx ends, then closes every connection and the socket and waits for all goroutines.
+func (e *Endpoint) Run(ctx context.Context) error {
+	e.group.Go(func() { e.accept(e.ctx) })
+	e.group.Go(func() { e.readPackets(e.ctx) })
+	<-ctx.Done()
+	e.mu.Lock()
+	e.ended = true
+	links := slices.Collect(maps.Values(e.links))
+	e.mu.Unlock()
+	for _, l := range links {
+		l.close(codeDone, "node stops")
+	}
+	e.stop()
+	_ = e.listener.Close()
+	_ = e.server.Close()
+	_ = e.client.Close()
+	e.group.Wait()
+	_ = e.transport.Close()
+	return errors.Join(e.cfg.Socket.Close())
+}
+
+func (e *Endpoint) accept(ctx context.Context) {
+	for {
+		conn, err := e.listener.Accept(ctx)
+		if err != nil {
+			return
+		}
+		e.counters.Accepted.Add(1)
+		e.group.Go(func() {
+			stop := context.AfterFunc(ctx, func() { _ = conn.CloseWithError(codeDone, "node stops") })
+			defer stop()
+			if err := e.server.ServeQUICConn(conn); err != nil {
+				e.cfg.Log.Trace().Err(err).Stringer("remote", conn.RemoteAddr()).Msg("connection ended")
+			}
+			e.forget(conn)
+		})
+	}
+}
+
+// WritePacket sends a SWIM packet raw.
+func (e *Endpoint) WritePacket(b []byte, to net.Addr) error {
+	_, err := e.transport.WriteTo(b, to)
+	return err
+}
+
+func (e *Endpoint) readPackets(ctx context.Context) {
+	buf := make([]byte, packetQueue)
+	for {
+		n, from, err := e.transport.ReadNonQUICPacket(ctx, buf)
+		if err != nil {
+			return
+		}
+		e.cfg.Packet(append([]byte(nil), buf[:n]...), from, time.Now())
+	}
+}
+
+// adopt makes l the link to its peer unless an existing one is to be kept: then it is ErrDuplicate.
+func (e *Endpoint) adopt(l *Link) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		return ErrLinkClosed
+	}
+	old := e.links[l.Peer]
+	if old != nil && !e.replaces(l, old) {
+		return ErrDuplicate
+	}
+	e.links[l.Peer] = l
+	if old != nil {
+		e.group.Go(func() { old.close(codeDuplicate, "replaced") })
+	}
+	return nil
+}
+
+// replaces is the fixed rule by which both ends of two connections keep the same one.
+func (e *Endpoint) replaces(l, old *Link) bool {
+	if l.Boot != old.Boot {
+		return l.Boot > old.Boot
+	}
+	if l.dialed == old.dialed {
+		return true // its dialler knows that the earlier one is lost
+	}
+	return l.dialed == (e.self < l.Peer)
+}
+
+// work runs an adopted link to its end.
+func (e *Endpoint) work(l *Link) {
+	e.cfg.Emit(Opened{l})
+	err := l.run(e.ctx)
+	e.mu.Lock()
+	if e.links[l.Peer] == l {
+		delete(e.links, l.Peer)
+	}
+	e.mu.Unlock()
+	e.cfg.Emit(Closed{l, err})
+}

@@ -1,0 +1,273 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/qlogwriter"
+)
+
+// The ":protocol" tokens of the two kinds of extended CONNECT. A change of the wire format changes them.
+const (
+	protocolLane   = "fastpubsub-lane-1"
+	protocolGossip = "fastpubsub-gossip-1"
+)
+
+const (
+	headerBoot  = "Fps-Boot"  // boot of the sender, decimal
+	headerLane  = "Fps-Lane"  // number of this lane
+	headerLanes = "Fps-Lanes" // how many lanes the link has
+	headerWant  = "Fps-Want"  // NodeID that the dialler expects, to tell "wrong node" from "no node"
+)
+
+// DialTimeout bounds a dial: a dead address answers nothing.
+const DialTimeout = 2 * time.Second
+
+// connectRequest is an extended CONNECT request.
+func connectRequest(protocol string, header http.Header) *http.Request {
+	return &http.Request{
+		Method: http.MethodConnect, Proto: protocol, Host: "node",
+		URL: &url.URL{Scheme: "https", Host: "node", Path: "/"}, Header: header,
+	}
+}
+
+// Dial opens a link to the node want at addr. It returns once the link is open, with ErrDuplicate if the peer keeps another.
+func (e *Endpoint) Dial(ctx context.Context, addr net.Addr, want wire.NodeID) error {
+	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
+	defer cancel()
+	conn, client, err := e.connect(ctx, addr)
+	if err != nil {
+		return fmt.Errorf("forward: dial %v: %w", addr, err)
+	}
+	l, err := e.openLanes(ctx, conn, client, want)
+	if err == nil {
+		err = e.adopt(l)
+	}
+	if err != nil {
+		_ = conn.CloseWithError(codeDuplicate, "")
+		return fmt.Errorf("forward: dial %v: %w", addr, err)
+	}
+	e.group.Go(func() { e.work(l) })
+	return nil
+}
+
+// connect opens an HTTP/3 connection and waits until the peer allows extended CONNECT on it.
+func (e *Endpoint) connect(ctx context.Context, addr net.Addr) (*quic.Conn, *http3.ClientConn, error) {
+	conn, err := e.transport.Dial(ctx, addr, e.clientTLS, quicConfig())
+	if err != nil {
+		return nil, nil, err
+	}
+	client := e.client.NewClientConn(conn)
+	select {
+	case <-client.ReceivedSettings():
+		return conn, client, nil
+	case <-conn.Context().Done():
+		return nil, nil, context.Cause(conn.Context()) //nolint:contextcheck // the connection has its own life
+	case <-ctx.Done():
+		_ = conn.CloseWithError(codeDone, "")
+		return nil, nil, ctx.Err()
+	}
+}
+
+func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3.ClientConn, want wire.NodeID) (*Link, error) {
+	state := conn.ConnectionState().TLS
+	peer, err := peerID(&state)
+	if err != nil {
+		return nil, err
+	}
+	if peer == e.self || peer != want {
+		return nil, fmt.Errorf("%w: it is %v, want %v", ErrIdentity, peer, want)
+	}
+	lanes := make([]lane, e.cfg.Lanes)
+	var control *http3.RequestStream
+	for i := range lanes {
+		str, err := client.OpenRequestStream(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if i == controlLane {
+			control = str
+		}
+		header := http.Header{
+			headerBoot: {strconv.FormatUint(e.cfg.Boot, 10)}, headerLane: {strconv.Itoa(i)},
+			headerLanes: {strconv.Itoa(len(lanes))}, headerWant: {want.String()},
+		}
+		if err := str.SendRequestHeader(connectRequest(protocolLane, header)); err != nil {
+			return nil, err
+		}
+		lanes[i] = str
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = control.SetReadDeadline(deadline)
+	}
+	res, err := control.ReadResponse() //nolint:bodyclose // its body is the lane
+	if err != nil {
+		return nil, err
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	if res.StatusCode == http.StatusConflict {
+		return nil, ErrDuplicate
+	}
+	boot, err := strconv.ParseUint(res.Header.Get(headerBoot), 10, 64)
+	if res.StatusCode != http.StatusOK || err != nil || boot == 0 {
+		return nil, fmt.Errorf("%w: answer %d, boot %q", errProtocol, res.StatusCode, res.Header.Get(headerBoot))
+	}
+	l := newLink(e, peer, conn, lanes)
+	l.Boot, l.dialed = boot, true
+	return l, nil
+}
+
+// incoming gathers the lanes of a connection that a peer opened.
+type incoming struct {
+	lanes []lane
+	have  int
+	boot  uint64
+	ready chan struct{} // closed when all lanes are there
+	done  chan struct{} // closed when the link has ended
+}
+
+func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
+	conn, _ := r.Context().Value(connKey{}).(*quic.Conn)
+	peer, err := peerID(r.TLS)
+	switch {
+	case conn == nil || err != nil:
+		http.Error(w, "no identity", http.StatusForbidden)
+	case r.Method != http.MethodConnect:
+		http.Error(w, "node to node only", http.StatusMethodNotAllowed)
+	case r.Proto == protocolGossip:
+		e.serveGossip(w, conn)
+	case r.Proto == protocolLane:
+		if err := e.serveLane(w, r, conn, peer); err != nil { //nolint:contextcheck // r has it
+			e.cfg.Log.Debug().Err(err).Stringer("peer", peer).Stringer("remote", conn.RemoteAddr()).Msg("link refused")
+		}
+	default:
+		http.Error(w, "unknown protocol", http.StatusNotImplemented)
+	}
+}
+
+// serveLane adds a lane to its connection's link; the request of lane 0 runs the link. Each request stays as long as the link.
+func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.Conn, peer wire.NodeID) error {
+	index, err1 := strconv.Atoi(r.Header.Get(headerLane))
+	count, err2 := strconv.Atoi(r.Header.Get(headerLanes))
+	boot, err3 := strconv.ParseUint(r.Header.Get(headerBoot), 10, 64)
+	if err := errors.Join(err1, err2, err3); err != nil || index < 0 || index >= count || count < 2 || count > maxLanes || boot == 0 {
+		http.Error(w, "bad lane", http.StatusBadRequest)
+		return fmt.Errorf("%w: lane %q of %q, boot %q", errProtocol, r.Header.Get(headerLane), r.Header.Get(headerLanes), r.Header.Get(headerBoot))
+	}
+	if want := r.Header.Get(headerWant); want != e.self.String() || peer == e.self {
+		http.Error(w, "another node", http.StatusMisdirectedRequest)
+		return fmt.Errorf("%w: the peer looks for %.16q", ErrIdentity, want)
+	}
+	in, err := e.incoming(conn, count, boot)
+	if err != nil {
+		http.Error(w, "bad lane", http.StatusBadRequest)
+		return err
+	}
+	if index != controlLane {
+		str, err := takeOver(w)
+		if err == nil {
+			err = e.addLane(in, index, str)
+		}
+		if err != nil {
+			_ = conn.CloseWithError(codeProtocol, "")
+			return err
+		}
+		<-in.done
+		return nil
+	}
+	defer close(in.done)
+	select {
+	case <-in.ready:
+	case <-conn.Context().Done():
+		return context.Cause(conn.Context())
+	case <-time.After(DialTimeout):
+		_ = conn.CloseWithError(codeProtocol, "lanes missing")
+		return fmt.Errorf("%w: lanes missing", errProtocol)
+	}
+	l := newLink(e, peer, conn, in.lanes)
+	l.Boot = boot
+	if err := e.adopt(l); err != nil {
+		http.Error(w, "duplicate", http.StatusConflict)
+		return err
+	}
+	w.Header().Set(headerBoot, strconv.FormatUint(e.cfg.Boot, 10))
+	str, err := takeOver(w)
+	if err != nil {
+		l.close(codeProtocol, "")
+		str = nil
+	}
+	l.lanes[controlLane] = str
+	e.work(l)
+	return err
+}
+
+func takeOver(w http.ResponseWriter) (*http3.Stream, error) {
+	w.WriteHeader(http.StatusOK)
+	streamer, ok := w.(http3.HTTPStreamer)
+	if !ok {
+		return nil, errors.New("forward: response writer is not HTTP/3's")
+	}
+	return streamer.HTTPStream()
+}
+
+// incoming is the gathering of conn's lanes; all of them must agree on count and boot.
+func (e *Endpoint) incoming(conn *quic.Conn, count int, boot uint64) (*incoming, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	in := e.inits[conn]
+	if in == nil {
+		in = &incoming{lanes: make([]lane, count), have: 1, boot: boot, ready: make(chan struct{}), done: make(chan struct{})}
+		e.inits[conn] = in
+	}
+	if len(in.lanes) != count || in.boot != boot {
+		return nil, fmt.Errorf("%w: lanes disagree", errProtocol)
+	}
+	return in, nil
+}
+
+func (e *Endpoint) addLane(in *incoming, index int, str lane) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if in.lanes[index] != nil {
+		return fmt.Errorf("%w: lane %d twice", errProtocol, index)
+	}
+	in.lanes[index] = str
+	if in.have++; in.have == len(in.lanes) {
+		close(in.ready)
+	}
+	return nil
+}
+
+func (e *Endpoint) forget(conn *quic.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.inits, conn)
+}
+
+// countHandshake counts the handshakes that others begin.
+func (e *Endpoint) countHandshake(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+	e.counters.Handshakes.Add(1)
+	return ctx, nil
+}
+
+// garbageCounter counts the datagrams that quic-go drops before they reach a connection.
+type garbageCounter struct{ counters *Counters }
+
+// RecordEvent implements qlogwriter.Recorder.
+func (g *garbageCounter) RecordEvent(event qlogwriter.Event) {
+	if event.Name() == "transport:packet_dropped" {
+		g.counters.Drop(DropGarbage, 1)
+	}
+}
+
+// Close implements qlogwriter.Recorder.
+func (g *garbageCounter) Close() error { return nil }

@@ -1,0 +1,251 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/quic-go/quic-go/http3"
+)
+
+// errProtocol marks errors of a peer that does not keep to the protocol.
+var errProtocol = errors.New("protocol error")
+
+const (
+	idleBuffer  = 2 << 10  // read buffer of a quiet lane: there are very many
+	busyBuffer  = 64 << 10 // of a lane in a burst
+	minSpacing  = 500 * time.Microsecond
+	maxSpacing  = 2 * time.Millisecond
+	spacedRTT   = 10 * time.Millisecond // from here on every flush is spaced
+	burstWindow = 5 * time.Millisecond  // window over which a near link's rate is judged
+	burstSize   = 150                   // frames in it above which flushes of a near link are spaced: 30,000/s
+	burstPause  = 50 * time.Microsecond
+)
+
+// readLane parses frames until the stream ends.
+func (l *Link) readLane(index int) error {
+	str := l.lanes[index]
+	if client, ok := str.(*http3.RequestStream); ok && index != controlLane {
+		if _, err := client.ReadResponse(); err != nil { //nolint:bodyclose // its body is the lane
+			return err
+		}
+	}
+	limit := wire.MaxFrame
+	if index == controlLane {
+		limit = wire.MaxControlFrame
+	}
+	var m wire.Message
+	buf, have := make([]byte, idleBuffer), 0
+	for {
+		n, err := str.Read(buf[have:])
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		l.heard.Store(now.UnixNano())
+		l.bytes.in.Add(uint64(n))
+		have += n
+		full := have == len(buf)
+		rest, need, err := l.frames(index, buf[:have], limit, &m)
+		if err != nil {
+			l.endpoint.counters.Drop(DropMalformed, 1)
+			return fmt.Errorf("%w: lane %d: %w", errProtocol, index, err)
+		}
+		buf, have = refit(buf, rest, need, full)
+	}
+}
+
+// frames handles each whole frame in b and returns what is left.
+func (l *Link) frames(index int, b []byte, limit int, m *wire.Message) (rest []byte, need int, err error) {
+	for {
+		frame, rest, need, err := wire.SplitFrame(b, limit)
+		if err != nil || frame == nil {
+			return rest, need, err
+		}
+		if err := l.frame(index, frame, m); err != nil {
+			return nil, 0, err
+		}
+		b = rest
+	}
+}
+
+func (l *Link) frame(index int, frame []byte, m *wire.Message) error {
+	kind := wire.Kind(frame[0])
+	switch {
+	case kind == wire.KindMessage:
+		if err := wire.ParseMessage(frame, m); err != nil {
+			return err
+		}
+		if (m.Class == wire.ClassPublish) == (index == controlLane) {
+			return fmt.Errorf("message of class %d in lane %d", m.Class, index)
+		}
+		if m.Class == wire.ClassPublish {
+			l.used.Store(l.heard.Load())
+			l.bytes.messagesIn.Add(1)
+		}
+		l.endpoint.forwarder.receive(l, m)
+		return nil
+	case index == controlLane && (kind == wire.KindRecords || kind == wire.KindDigest || kind == wire.KindWant):
+		return l.endpoint.cfg.Control(l.Peer, frame)
+	}
+	return fmt.Errorf("frame of kind %d in lane %d", kind, index)
+}
+
+// refit moves what is left to the front of a buffer that fits what is expected next. It never more than doubles, so that a
+// frame's length has to be earned by its bytes.
+func refit(buf, rest []byte, need int, full bool) ([]byte, int) {
+	size := idleBuffer
+	if full || len(buf) > idleBuffer && len(rest) > 0 {
+		size = busyBuffer
+	}
+	size = max(size, min(need, 2*len(buf)))
+	if size > len(buf) || size < len(buf) && len(rest) < size/2 {
+		next := make([]byte, size)
+		return next, copy(next, rest)
+	}
+	return buf, copy(buf, rest)
+}
+
+// flush writes what waits until the link ends.
+func (l *Link) flush(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var last, windowStart time.Time
+	var windowFrames uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.wake:
+		}
+		now := time.Now()
+		if now.Sub(windowStart) > burstWindow {
+			windowStart, windowFrames = now, l.bytes.messagesOut.Load()
+		}
+		pause := spacing(time.Duration(l.srtt.Load()), l.bytes.messagesOut.Load()-windowFrames > burstSize)
+		if wait := pause - now.Sub(last); wait > 0 {
+			timer.Reset(wait)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-timer.C:
+			}
+		}
+		if err := l.writeAll(); err != nil {
+			return err
+		}
+		last = time.Now()
+	}
+}
+
+// spacing is the least time between two flushes.
+func spacing(srtt time.Duration, burst bool) time.Duration {
+	switch {
+	case srtt > spacedRTT:
+		return min(max(srtt/20, minSpacing), maxSpacing)
+	case burst:
+		return burstPause
+	}
+	return 0
+}
+
+// writeAll writes slices of all lanes in turn until nothing waits.
+func (l *Link) writeAll() error {
+	for {
+		wrote := false
+		for i := range l.out {
+			slice := l.nextSlice(i)
+			if slice == nil {
+				continue
+			}
+			wrote = true
+			if _, err := l.lanes[i].Write(slice); err != nil {
+				return err
+			}
+			l.wrote(i, len(slice))
+		}
+		if !wrote {
+			return nil
+		}
+	}
+}
+
+// nextSlice is the next piece of a lane to write; the memory stays with the flusher until wrote.
+func (l *Link) nextSlice(i int) []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	box := &l.out[i]
+	if box.offset == len(box.active) {
+		if len(box.pending) == 0 {
+			if cap(box.active) > busyBuffer { // a burst is over: let its memory go
+				box.active, box.pending, box.offset = nil, nil, 0
+			}
+			return nil
+		}
+		box.active, box.pending, box.offset = box.pending, box.active[:0], 0
+	}
+	return box.active[box.offset:min(box.offset+sliceBytes, len(box.active))]
+}
+
+func (l *Link) wrote(i, n int) {
+	l.bytes.out.Add(uint64(n))
+	if i != controlLane {
+		l.used.Store(time.Now().UnixNano())
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.out[i].offset += n
+	if i == controlLane {
+		l.control -= n
+	} else {
+		l.queued -= n
+		l.announceSpace()
+	}
+}
+
+// sendProbes sends the probes asked for. It has a goroutine of its own since SendDatagram may block.
+func (l *Link) sendProbes(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case seq := <-l.probes:
+			b := wire.AppendProbe(nil, wire.Probe{Kind: wire.KindProbe, Seq: seq, Sent: l.endpoint.clock()})
+			if err := l.lanes[controlLane].SendDatagram(b); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// receiveDatagrams answers probes and reports echoes.
+func (l *Link) receiveDatagrams(ctx context.Context) error {
+	for {
+		b, err := l.lanes[controlLane].ReceiveDatagram(ctx)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		now := time.Now()
+		at := l.endpoint.clock()
+		p, err := wire.ParseProbe(b)
+		if err != nil {
+			l.endpoint.counters.Drop(DropMalformed, 1)
+			continue
+		}
+		l.heard.Store(now.UnixNano())
+		if p.Kind == wire.KindEcho {
+			l.endpoint.cfg.Emit(Echoed{Link: l, Seq: p.Seq, RTT: time.Duration(at-p.Sent) - p.Held, At: now})
+			continue
+		}
+		p.Kind = wire.KindEcho
+		p.Held = time.Duration(l.endpoint.clock() - at)
+		if err := l.lanes[controlLane].SendDatagram(wire.AppendProbe(nil, p)); err != nil {
+			return err
+		}
+	}
+}

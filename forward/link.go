@@ -1,0 +1,288 @@
+package forward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/quic-go/quic-go"
+)
+
+// Errors of sending on a link.
+var (
+	ErrLinkFull   = errors.New("forward: link queue full")
+	ErrLinkClosed = errors.New("forward: link closed")
+	ErrDuplicate  = errors.New("forward: another connection to this node is kept")
+)
+
+// Application error codes that close a link's connection.
+const (
+	codeDone      quic.ApplicationErrorCode = 0x100 // H3_NO_ERROR
+	codeDuplicate quic.ApplicationErrorCode = 0x46500001
+	codeProtocol  quic.ApplicationErrorCode = 0x46500002
+)
+
+const (
+	controlLane  = 0
+	sliceBytes   = 16 << 10 // what a flush takes of one lane before it turns to the next
+	largeMessage = 16 << 10
+	controlBytes = 4 << 20 // bound of control waiting on a link: two of the largest records
+	nearRTT      = 2 * time.Millisecond
+)
+
+// lane is one extended CONNECT request, from either end.
+type lane interface {
+	io.ReadWriter
+	SendDatagram(b []byte) error
+	ReceiveDatagram(ctx context.Context) ([]byte, error)
+}
+
+// Link is one connection to a peer. Its methods are safe for concurrent use.
+type Link struct {
+	Peer     wire.NodeID
+	Boot     uint64 // the peer's
+	Number   uint64 // of this link, unique in the endpoint's life
+	dialed   bool   // by this end
+	near     bool   // round trip below nearRTT at the start: one lane is cheaper and loss is rare
+	conn     *quic.Conn
+	lanes    []lane
+	endpoint *Endpoint
+	probes   chan uint32
+	wake     chan struct{} // something waits to be written; capacity 1
+
+	srtt  atomic.Int64 // ns, as the control plane measures it; 0 unknown
+	heard atomic.Int64 // unix ns of the last frame or datagram
+	used  atomic.Int64 // unix ns of the last published message sent or received
+	bytes struct{ in, out, messagesIn, messagesOut atomic.Uint64 }
+
+	mu      sync.Mutex // guards what follows
+	out     []outbox
+	queued  int           // bytes of messages not yet written
+	control int           // bytes of control not yet written
+	space   chan struct{} // closed at the next write, if somebody waits
+	closed  bool
+
+	usable atomic.Bool // as the control plane says; waiting ends when it turns false or the link closes
+}
+
+// outbox is what waits for one lane: new frames are appended to pending while active is written.
+type outbox struct {
+	pending, active []byte
+	offset          int // written of active
+}
+
+func newLink(e *Endpoint, peer wire.NodeID, conn *quic.Conn, lanes []lane) *Link {
+	l := &Link{
+		Peer: peer, Number: e.numbers.Add(1), conn: conn, lanes: lanes, endpoint: e,
+		probes: make(chan uint32, 4), wake: make(chan struct{}, 1), out: make([]outbox, len(lanes)),
+	}
+	rtt := conn.ConnectionStats().SmoothedRTT
+	l.near = rtt > 0 && rtt < nearRTT
+	l.srtt.Store(int64(rtt))
+	l.heard.Store(time.Now().UnixNano())
+	return l
+}
+
+// RemoteAddr is the peer's address as the socket sees it.
+func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
+
+// usableLink is l if messages may take it, else nil; l may be nil.
+func usableLink(l *Link) *Link {
+	if l == nil || !l.usable.Load() {
+		return nil
+	}
+	return l
+}
+
+// Dialed reports whether this end opened the connection.
+func (l *Link) Dialed() bool { return l.dialed }
+
+// SetRTT tells the link its smoothed round trip, by which it spaces flushes and ages messages.
+func (l *Link) SetRTT(srtt time.Duration) { l.srtt.Store(int64(srtt)) }
+
+// SetUsable says whether the control plane routes over the link. When it no longer does, those who wait for space look elsewhere.
+func (l *Link) SetUsable(usable bool) {
+	l.usable.Store(usable)
+	if !usable {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.announceSpace()
+	}
+}
+
+// LastHeard is when the last frame or datagram came.
+func (l *Link) LastHeard() time.Time { return time.Unix(0, l.heard.Load()) }
+
+// LastUsed is when the last published message passed, either way; the zero Unix time if none did.
+func (l *Link) LastUsed() time.Time { return time.Unix(0, l.used.Load()) }
+
+// Traffic is the link's totals since it opened: bytes of frames and published messages.
+type Traffic struct {
+	BytesIn, BytesOut, MessagesIn, MessagesOut uint64
+}
+
+// Traffic reads the totals.
+func (l *Link) Traffic() Traffic {
+	return Traffic{l.bytes.in.Load(), l.bytes.out.Load(), l.bytes.messagesIn.Load(), l.bytes.messagesOut.Load()}
+}
+
+// Probe sends a probe with this number soon; one that cannot be sent at once counts as lost.
+func (l *Link) Probe(seq uint32) {
+	select {
+	case l.probes <- seq:
+	default:
+	}
+}
+
+// laneSeed makes the choice of lane differ between processes, so that nobody can aim at one lane.
+type laneSeed struct{ seed maphash.Seed }
+
+func (s laneSeed) of(m *wire.Message) uint64 {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	_, _ = h.Write(m.Tenant)
+	_ = h.WriteByte(0)
+	_, _ = h.Write(m.Channel)
+	return h.Sum64()
+}
+
+func (l *Link) laneOf(m *wire.Message) int {
+	switch {
+	case m.Class != wire.ClassPublish:
+		return controlLane
+	case l.near || len(l.lanes) == 2:
+		return 1
+	}
+	return 1 + int(l.endpoint.seed.of(m)%uint64(len(l.lanes)-1))
+}
+
+// sendMessage queues head and payload as one frame. ErrLinkFull means: try after Space.
+func (l *Link) sendMessage(m *wire.Message, head []byte) error {
+	lane := l.laneOf(m)
+	if lane == controlLane {
+		return l.sendControl(head, m.Payload)
+	}
+	n := len(head) + len(m.Payload)
+	bound := l.endpoint.cfg.QueueBytes
+	if n > largeMessage {
+		bound *= 2
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return ErrLinkClosed
+	}
+	if l.queued > 0 && l.queued+n > bound {
+		return ErrLinkFull
+	}
+	before := len(l.out[lane].pending)
+	l.out[lane].pending = wire.AppendFrame(l.out[lane].pending, head, m.Payload)
+	l.queued += len(l.out[lane].pending) - before
+	l.bytes.messagesOut.Add(1)
+	l.signal()
+	return nil
+}
+
+// SendControl queues a Records, Digest or Want frame on the control lane.
+func (l *Link) SendControl(frame []byte) error { return l.sendControl(frame, nil) }
+
+func (l *Link) sendControl(head, tail []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return ErrLinkClosed
+	case l.control > 0 && l.control+len(head)+len(tail) > controlBytes:
+		l.endpoint.counters.Drop(DropControlFull, 1)
+		return ErrLinkFull
+	}
+	box := &l.out[controlLane]
+	before := len(box.pending)
+	box.pending = wire.AppendFrame(box.pending, head, tail)
+	l.control += len(box.pending) - before
+	l.signal()
+	return nil
+}
+
+func (l *Link) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Space returns a channel that is closed once there may be room, or once waiting for this link makes no more sense.
+func (l *Link) Space() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.space == nil {
+		l.space = make(chan struct{})
+	}
+	if !l.usable.Load() || l.queued == 0 {
+		l.announceSpace()
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	return l.space
+}
+
+func (l *Link) announceSpace() {
+	if l.space != nil {
+		close(l.space)
+		l.space = nil
+	}
+}
+
+// Close ends the link.
+func (l *Link) Close() { l.close(codeDone, "closed") }
+
+// close ends the connection; the link's goroutines notice.
+func (l *Link) close(code quic.ApplicationErrorCode, why string) {
+	l.mu.Lock()
+	l.closed = true
+	l.usable.Store(false)
+	l.announceSpace()
+	l.mu.Unlock()
+	_ = l.conn.CloseWithError(code, why)
+}
+
+// run works the link until its connection ends and says why it did.
+func (l *Link) run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var group sync.WaitGroup
+	part := func(work func(context.Context) error) {
+		group.Go(func() {
+			if err := work(ctx); err != nil {
+				stop(err)
+			}
+		})
+	}
+	for i := range l.lanes {
+		part(func(context.Context) error { return l.readLane(i) })
+	}
+	part(l.flush)
+	part(l.sendProbes)
+	part(l.receiveDatagrams)
+	select {
+	case <-ctx.Done():
+	case <-l.conn.Context().Done():
+		stop(context.Cause(l.conn.Context())) //nolint:contextcheck // the connection has its own life
+	}
+	cause := context.Cause(ctx)
+	code := codeDone
+	if errors.Is(cause, errProtocol) {
+		code = codeProtocol
+	}
+	l.close(code, "")
+	group.Wait()
+	return fmt.Errorf("forward: link to %v: %w", l.Peer, cause)
+}
