@@ -1,0 +1,172 @@
+package wsgate
+
+import (
+	"context"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/coder/websocket"
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+)
+
+// handle does what one message of the client asks. msg is valid only during the call.
+func (s *session) handle(ctx context.Context, kind websocket.MessageType, msg []byte) {
+	s.server.counts.bytesIn.Add(uint64(len(msg)))
+	switch {
+	case s.box.ending.Load():
+		// RFC 6455, section 7.1.6: data after our close frame may go unheard.
+	case kind == websocket.MessageBinary:
+		s.handleBinary(ctx, msg)
+	case !utf8.Valid(msg):
+		s.box.shut(closeProtocol)
+	case len(msg) > 0 && msg[0] == '{':
+		s.subscriber.json.Store(true)
+		c, err := parseJSON(msg)
+		s.handleCommand(ctx, c, err)
+	default:
+		c, err := parseLine(string(msg))
+		s.handleCommand(ctx, c, err)
+	}
+}
+
+// handleBinary publishes a binary message.
+func (s *session) handleBinary(ctx context.Context, msg []byte) {
+	p, err := parsePublish(msg)
+	if err == nil {
+		err = s.publishFrame(ctx, p)
+	} else {
+		s.badFrames++
+	}
+	if err != nil {
+		s.refuse(ctx, err, nil)
+	}
+	if s.badFrames >= s.server.limits.BadFrames {
+		s.box.shut(closePolicy)
+	}
+}
+
+// publishFrame publishes what came in a binary message.
+func (s *session) publishFrame(ctx context.Context, p publication) error {
+	if p.mode != channel.Broadcast && !s.server.deliverOne {
+		return fault{codeUnsupportedMode, p.mode.String()}
+	}
+	// Comparing makes no strings of the bytes.
+	if s.channel == "" || string(p.tenant) != s.tenant || string(p.channel) != s.channel {
+		tenant, err := channel.NormalizeTenant(string(p.tenant))
+		if err != nil {
+			return err
+		}
+		name := string(p.channel)
+		if err := channel.ValidateChannel(name); err != nil {
+			return err
+		}
+		s.tenant, s.channel = tenant, name
+	}
+	return s.publish(ctx, channel.Message{Tenant: s.tenant, Channel: s.channel, Mode: p.mode, Payload: p.payload})
+}
+
+// publish hands a message with valid names to the Broker, and takes as long as that does: meanwhile the client is not
+// read from, which is how the overlay pushes back.
+func (s *session) publish(ctx context.Context, m channel.Message) error {
+	if n := len(m.Payload); n > channel.MaxPayloadLen {
+		return fault{codePayloadTooLarge, fmt.Sprintf("%d bytes, limit %d", n, channel.MaxPayloadLen)}
+	}
+	if err := s.server.broker.Publish(ctx, m); err != nil {
+		return err
+	}
+	s.server.counts.messagesIn.Add(1)
+	return nil
+}
+
+// handleCommand does what a parsed text message asks, or reports why it could not be parsed.
+func (s *session) handleCommand(ctx context.Context, c command, err error) {
+	if err == nil {
+		switch c.verb {
+		case verbSubscribe:
+			err = s.subscribe(ctx, c)
+		case verbUnsubscribe:
+			err = s.unsubscribe(ctx, c)
+		case verbPublish:
+			err = s.publishCommand(ctx, c)
+		case verbPing:
+			s.answer(ctx, reply{event: eventPong, id: c.id})
+		default:
+			panic("wsgate: command without a verb")
+		}
+	}
+	if err != nil {
+		s.refuse(ctx, err, c.id)
+	}
+}
+
+func (s *session) subscribe(ctx context.Context, c command) error {
+	tenant, pattern, err := parseNames(c)
+	if err != nil {
+		return err
+	}
+	// From the moment the Hub knows of the subscription deliveries may come for it: hold them until the reply is queued.
+	s.box.cork()
+	defer s.box.uncork()
+	in := s.server.hub.subscribe(&s.subscriber, tenant, pattern, s.server.limits.Subscriptions)
+	if in == nil {
+		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions", s.server.limits.Subscriptions)}
+	}
+	s.server.hub.settle(in, s.server.broker.SetInterest)
+	s.answer(ctx, reply{event: eventSubscribed, tenant: tenant, name: pattern.String(), id: c.id})
+	return nil
+}
+
+func (s *session) unsubscribe(ctx context.Context, c command) error {
+	tenant, pattern, err := parseNames(c)
+	if err != nil {
+		return err
+	}
+	if in := s.server.hub.unsubscribe(&s.subscriber, tenant, pattern); in != nil {
+		s.server.hub.settle(in, s.server.broker.SetInterest)
+	}
+	s.answer(ctx, reply{event: eventUnsubscribed, tenant: tenant, name: pattern.String(), id: c.id})
+	return nil
+}
+
+// parseNames reads the tenant and the pattern of a command.
+func parseNames(c command) (string, channel.Pattern, error) {
+	tenant, err := channel.NormalizeTenant(c.tenant)
+	if err != nil {
+		return "", channel.Pattern{}, err
+	}
+	pattern, err := channel.ParsePattern(c.name)
+	return tenant, pattern, err
+}
+
+func (s *session) publishCommand(ctx context.Context, c command) error {
+	tenant, err := channel.NormalizeTenant(c.tenant)
+	if err != nil {
+		return err
+	}
+	if err := channel.ValidateChannel(c.name); err != nil {
+		return err
+	}
+	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Payload: c.payload}); err != nil {
+		return err
+	}
+	s.answer(ctx, reply{event: eventPublished, id: c.id})
+	return nil
+}
+
+// refuse tells the client why its message came to nothing.
+func (s *session) refuse(ctx context.Context, err error, id []byte) {
+	if ctx.Err() != nil {
+		return // the server stops, which the client is told in another way
+	}
+	f := faultOf(err)
+	s.server.counts.errors[f.code].Add(1)
+	s.answer(ctx, reply{event: eventError, fault: f, id: id})
+}
+
+// answer queues a reply. It waits while too many wait, so a client that does not read its answers is not read from.
+func (s *session) answer(ctx context.Context, r reply) {
+	if frame := s.encode(r); frame != nil {
+		// An error means that the connection is ending.
+		_ = s.box.reply(ctx, frame)
+	}
+}

@@ -1,0 +1,98 @@
+package wsgate
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Config configures a Server.
+type Config struct {
+	Hub    *Hub   // required; its Deliver is what the Broker calls for local subscribers
+	Broker Broker // required
+
+	Logger     zerolog.Logger          // the zero value logs nothing
+	Version    string                  // shown on the text page
+	Ready      func() bool             // what /readyz says; nil means always ready
+	Handlers   map[string]http.Handler // further pages, by http.ServeMux pattern; a pattern ServeMux refuses panics
+	DeliverOne bool                    // pass publish modes 1 and 2 on to the Broker instead of refusing them
+
+	Limits Limits
+	Timing Timing
+}
+
+// Limits bounds what clients can take. A zero field means its default.
+type Limits struct {
+	Connections   int // open at a time; more get 503. Default 65,536
+	Subscriptions int // of a connection; at most 65,535. Default 10,000
+	QueueBytes    int // waiting for a connection; the oldest are dropped beyond. Default 1 MiB
+	QueueFrames   int // the same as a number of deliveries. Default 8,192
+	BadFrames     int // malformed binary messages before a connection is closed. Default 16
+}
+
+// Timing says how long clients are waited for. The clock is looked at every second, or every eighth of the shortest
+// time if that is less. A zero field means its default.
+type Timing struct {
+	Ping     time.Duration // silence before a client is pinged. Default 30 s
+	Pong     time.Duration // for the answer. Default 10 s
+	Write    time.Duration // for a batch of at most 64 KiB and a message to be taken by the client. Default 10 s
+	Overflow time.Duration // for a queue that overflowed to be half empty again. Default 30 s
+	Close    time.Duration // for the closing handshake, and for pages under way when the server stops. Default 5 s
+}
+
+// validate joins all faults of a Config.
+func (c Config) validate() error {
+	var faults []error
+	if c.Hub == nil {
+		faults = append(faults, errors.New("no Hub"))
+	}
+	if c.Broker == nil {
+		faults = append(faults, errors.New("no Broker"))
+	}
+	l, t := c.Limits, c.Timing
+	if min(l.Connections, l.Subscriptions, l.QueueBytes, l.QueueFrames, l.BadFrames) < 0 {
+		faults = append(faults, fmt.Errorf("negative limit: %+v", l))
+	}
+	if l.Subscriptions > math.MaxUint16 {
+		faults = append(faults, fmt.Errorf("%d subscriptions do not fit a delivery, limit %d", l.Subscriptions, math.MaxUint16))
+	}
+	if min(t.Ping, t.Pong, t.Write, t.Overflow, t.Close) < 0 {
+		faults = append(faults, fmt.Errorf("negative time: %+v", t))
+	}
+	return errors.Join(faults...)
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.Connections, 65_536)
+	setDefault(&l.Subscriptions, 10_000)
+	setDefault(&l.QueueBytes, 1<<20)
+	setDefault(&l.QueueFrames, 8_192)
+	setDefault(&l.BadFrames, 16)
+	return l
+}
+
+func (t Timing) withDefaults() Timing {
+	setDefault(&t.Ping, 30*time.Second)
+	setDefault(&t.Pong, 10*time.Second)
+	setDefault(&t.Write, 10*time.Second)
+	setDefault(&t.Overflow, 30*time.Second)
+	setDefault(&t.Close, 5*time.Second)
+	return t
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// tick is how often a server looks at the clock for all of its connections.
+func (t Timing) tick() time.Duration {
+	shortest := min(t.Ping, t.Pong, t.Write, t.Overflow, t.Close)
+	return max(min(shortest/8, time.Second), time.Millisecond)
+}

@@ -1,0 +1,104 @@
+package wsgate
+
+import (
+	"bufio"
+	"errors"
+	"net"
+	"net/http"
+	"sync/atomic"
+)
+
+var (
+	// errFrameSplit is a broken assumption about the WebSocket library: invariant 1 could not be kept.
+	errFrameSplit = errors.New("wsgate: library write is not one control frame")
+	// errCloseSent ends a writer: nothing follows a close frame (RFC 6455, section 5.5.1).
+	errCloseSent = errors.New("wsgate: close frame sent")
+)
+
+// frameConn is the connection under a WebSocket session, written to by two: the session's writer, with batches of whole
+// frames, and the WebSocket library, which is left the close frames. Reading belongs to the library.
+type frameConn struct {
+	net.Conn
+
+	heard atomic.Bool // bytes came in since the liveness check last cleared it
+
+	// turn holds a token while someone writes. It is a channel, not a mutex, because it is held across a write that can
+	// last: a wait for a mutex would stop the virtual time of a test.
+	turn chan struct{}
+	// closeSent is set, under turn, by whoever writes the close frame, and read by anyone.
+	closeSent atomic.Bool
+}
+
+func newFrameConn(conn net.Conn) *frameConn {
+	return &frameConn{Conn: conn, turn: make(chan struct{}, 1)}
+}
+
+// Read is the library's way in.
+func (c *frameConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	return n, err
+}
+
+// Write takes one whole control frame a call: the library's close frames, and ours. After the first close frame it takes
+// and drops the rest, since the library cannot know of ours.
+func (c *frameConn) Write(p []byte) (int, error) {
+	if !isControlFrame(p) {
+		return 0, errFrameSplit
+	}
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	if c.closeSent.Load() {
+		return len(p), nil
+	}
+	if p[0] == frameClose {
+		c.closeSent.Store(true)
+	}
+	return c.Conn.Write(p)
+}
+
+// writeFrames writes whole data frames or control frames other than close.
+func (c *frameConn) writeFrames(segments net.Buffers) error {
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	if c.closeSent.Load() {
+		return errCloseSent
+	}
+	if len(segments) == 1 {
+		_, err := c.Conn.Write(segments[0])
+		return err
+	}
+	v := segments // apart, because WriteTo makes it escape
+	_, err := v.WriteTo(c.Conn)
+	return err
+}
+
+// abort closes the connection without a word. Under TLS it closes the transport itself: a close alert to a peer that
+// does not read could block for seconds.
+func (c *frameConn) abort() {
+	inner := c.Conn
+	if tls, ok := inner.(interface{ NetConn() net.Conn }); ok {
+		inner = tls.NetConn()
+	}
+	// The session ends whatever this returns.
+	_ = inner.Close()
+}
+
+// hijacker is a ResponseWriter that gives the WebSocket library a frameConn in place of the connection.
+type hijacker struct {
+	http.ResponseWriter
+	conn *frameConn // set by Hijack
+}
+
+// Hijack takes the connection over from net/http. The library's write buffer is ours, because the one of net/http would
+// go around the frameConn; it holds the largest control frame, which so reaches the frameConn in one Write.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.conn = newFrameConn(conn)
+	return h.conn, bufio.NewReadWriter(buffered.Reader, bufio.NewWriterSize(h.conn, 2+maxControlPayload)), nil
+}

@@ -1,0 +1,84 @@
+// Package wsgate is the client side of a node: WebSocket sessions that speak llps.v1, the fan-out of messages to them,
+// and a few HTTP pages. What lies behind, the overlay, it knows as a Broker.
+//
+// # Handshake
+//
+// WebSocket requests are taken at /ws and /. The subprotocol llps.v1 is echoed if it was offered, and nothing else ever
+// is. There is no compression, so that one encoded frame serves all connections. Other pages: /ping, /healthz, /readyz
+// and /v1/mesh.
+//
+// # Text messages
+//
+// One line each:
+//
+//	SUB:<tenant>:<pattern>     OK:SUB:<tenant>:<pattern>      an empty tenant is "~", and acknowledged as such
+//	UNSUB:<tenant>:<pattern>   OK:UNSUB:<tenant>:<pattern>    also without such a subscription
+//	PING                       PONG
+//	                           ERR:<code>[:<detail>]
+//
+// Publications are not acknowledged. The codes:
+//
+//	invalid_tenant, invalid_channel, invalid_pattern    a name against the grammar of package channel
+//	payload_too_large   over 65,535 bytes
+//	bad_frame           a binary message that is no publication; after Limits.BadFrames of them: close 1008
+//	bad_json            a message that starts with "{" but is no valid JSON command
+//	unsupported_mode    publish mode 1 or 2 without Config.DeliverOne
+//	unknown_command     a line or an action that is none of the above
+//	limit_exceeded      too many subscriptions, or a line over 512 bytes
+//	slow_consumer       the detail is how many deliveries this connection has lost so far
+//	unavailable         the overlay did not take a publication
+//
+// # Binary messages
+//
+// Big-endian; s(x) is a string with its length before it, as u16.
+//
+//	publish v1   s(tenant) s(channel) payload                 first byte 0, as a tenant has at most 128 bytes
+//	publish v2   02 mode s(tenant) s(channel) payload         mode 0 broadcast, 1 lowest latency, 2 random
+//	delivery     01 s(tenant) s(channel) u32(len) payload u16(n) n × s(pattern)
+//
+// # JSON messages
+//
+// A text message that starts with "{" is a JSON command, and switches the connection to JSON for all replies, and for
+// all deliveries made from then on:
+//
+//	{"action":"subscribe","tenant":"t","channel":"a.#"}          {"event":"subscribed","tenant":"t","channel":"a.#"}
+//	{"action":"unsubscribe","tenant":"t","channel":"a.#"}        {"event":"unsubscribed","tenant":"t","channel":"a.#"}
+//	{"action":"publish","tenant":"t","channel":"a","payload":"x"}   {"event":"published","id":…}, only if there was an id
+//	{"action":"ping"}                                            {"event":"pong"}
+//	                              {"event":"error","error":"<code>","detail":"…"}
+//	                              {"event":"message","tenant":"t","channel":"a","payload":"x","patterns":["a.#"]}
+//
+// A payload that is not UTF-8 is "payload_base64" instead, both ways. "action" may be left out of a publication. "id", a
+// string or a number, comes back in the reply. Unknown members are ignored; a wrong type is bad_json.
+//
+// # Closing
+//
+// Statuses: 1001 the server stops, 1007 text that is not UTF-8, 1008 too many bad frames, 1009 a message over 128 KiB,
+// 1013 a slow consumer. A client that neither sends nor answers a ping is cut, and so is one that takes nothing for
+// Timing.Write.
+//
+// # Who runs what
+//
+// A session's reader goroutine handles one message after the other and calls the Broker itself: while the overlay
+// pushes back, the client is not read from. Deliver puts frames into outboxes. An outbox with something in it has a writer
+// goroutine, which takes out all it can for one write and ends when nothing is left. One goroutine looks at the clock for
+// all sessions of a Serve. The WebSocket library does the handshake and the reading, and answers or sends a close frame
+// in the course of it; everything else is written as whole frames past the library (see frameConn).
+//
+// A connection's memory is bounded by Limits.QueueBytes, plus a batch being written (64 KiB and one frame), 16 KiB of
+// replies, and a message being read (128 KiB, from a pool). Queued frames are shared by connections. An idle connection
+// takes about 13 KB: 8 KB of heap, half of that net/http's read buffer, and the reader's stack.
+//
+// # Invariants
+//
+//  1. After the handshake a client gets whole frames, one after the other, and nothing after a close frame.
+//  2. A connection gets one frame a message, which lists each matching pattern it holds once.
+//  3. A reply goes ahead of all deliveries queued. No delivery lists a pattern before its OK:SUB.
+//  4. Deliver never blocks, and a slow connection costs the others nothing.
+//  5. What is queued for a client is bounded. Deliveries over the bound are dropped, oldest first, and counted; for lack of
+//     room for replies the client is not read from.
+//  6. For one (tenant, pattern), calls of SetInterest do not overlap and alternate, on first. The last call matches the
+//     subscriptions held once no subscribe or unsubscribe is under way.
+//  7. When Serve returns, no goroutine and no subscription of its sessions is left.
+//  8. No input makes the server panic. What it costs in memory is bounded by the read limit.
+package wsgate

@@ -1,0 +1,154 @@
+package wsgate
+
+import (
+	"slices"
+
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+)
+
+// Deliver hands a message to each local connection with a matching subscription, as one frame that lists all of its
+// matching patterns, and returns how many connections took it. It never blocks and keeps nothing of m.Payload. It makes
+// no use of m.Mode. Messages of one channel reach a connection in the order of the calls.
+func (h *Hub) Deliver(m channel.Message) int {
+	f := h.fanouts.Get().(*fanout)
+	defer h.fanouts.Put(f)
+	defer f.reset()
+	return h.deliver(m, f)
+}
+
+// deliver is Deliver with an empty fanout to work in.
+func (h *Hub) deliver(m channel.Message, f *fanout) int {
+	h.mu.RLock()
+	if t := h.tenants[m.Tenant]; t != nil {
+		t.interests.Match(m.Channel, f.visit)
+		f.collect()
+	}
+	h.mu.RUnlock()
+
+	reached := 0
+	room := h.maxFrame - maxFrameHeader - deliveryLen(m)
+	for _, t := range f.targets {
+		if f.sets[t.set].bytes > room {
+			h.tooLarge.Add(1)
+			continue
+		}
+		if t.to.box.push(f.frame(t.set, t.to.json.Load(), m)) {
+			reached++
+		}
+	}
+	return reached
+}
+
+// fanout is the working memory of one Deliver.
+//
+// Connections that match by the same patterns share one frame. To find them in time linear in the number of matching
+// subscriptions, sets of patterns are built like a trie: a set is an earlier one plus one more interest, and each such
+// step is made once. All connections go through the interests in the same order, so equal sets get equal numbers.
+type fanout struct {
+	visit   func(channel.Pattern, *interest) // f.match, made once so that Deliver need not allocate it
+	matched []*interest
+	targets []target
+	index   map[*subscriber]int // position in targets; used only where several interests match
+	sets    []patternSet        // sets[0] is empty
+	steps   map[step]int
+	names   []channel.Pattern
+}
+
+// target is a connection that gets the message by the patterns of a set.
+type target struct {
+	to  *subscriber
+	set int
+}
+
+// step is a set and the interest to be added to it.
+type step struct {
+	set  int
+	more *interest
+}
+
+// patternSet is another set with one more interest.
+type patternSet struct {
+	step
+	bytes  int // length of the patterns in a binary delivery
+	binary []byte
+	json   []byte
+}
+
+func newFanout() *fanout {
+	f := &fanout{index: map[*subscriber]int{}, sets: make([]patternSet, 1), steps: map[step]int{}}
+	f.visit = func(_ channel.Pattern, in *interest) { f.matched = append(f.matched, in) }
+	return f
+}
+
+// reset forgets the message, and all it points to.
+func (f *fanout) reset() {
+	clear(f.matched)
+	clear(f.targets)
+	clear(f.sets)
+	clear(f.index)
+	clear(f.steps)
+	f.matched, f.targets, f.sets = f.matched[:0], f.targets[:0], f.sets[:1]
+}
+
+// collect finds the targets behind the matched interests. Hub.mu is held for reading.
+func (f *fanout) collect() {
+	if len(f.matched) == 1 {
+		set := f.grow(0, f.matched[0])
+		for _, s := range f.matched[0].subscriptions {
+			f.targets = append(f.targets, target{s.to, set})
+		}
+		return
+	}
+	for _, in := range f.matched {
+		fresh := -1 // the set of those who match by this interest first
+		for _, s := range in.subscriptions {
+			if at, known := f.index[s.to]; known {
+				f.targets[at].set = f.grow(f.targets[at].set, in)
+				continue
+			}
+			if fresh < 0 {
+				fresh = f.grow(0, in)
+			}
+			f.index[s.to] = len(f.targets)
+			f.targets = append(f.targets, target{s.to, fresh})
+		}
+	}
+}
+
+// grow is the set with one more interest.
+func (f *fanout) grow(set int, more *interest) int {
+	if at, known := f.steps[step{set, more}]; known {
+		return at
+	}
+	f.sets = append(f.sets, patternSet{step: step{set, more}, bytes: f.sets[set].bytes + patternLen(more.pattern)})
+	at := len(f.sets) - 1
+	f.steps[step{set, more}] = at
+	return at
+}
+
+// frame is the whole WebSocket frame for a set, encoded when first asked for and shared from then on.
+func (f *fanout) frame(set int, json bool, m channel.Message) []byte {
+	s := &f.sets[set]
+	switch {
+	case json && s.json == nil:
+		s.json = appendFrame(nil, frameText, appendJSONDelivery(nil, m, f.patterns(set)))
+	case !json && s.binary == nil:
+		body := deliveryLen(m) + s.bytes
+		s.binary = appendFrameHeader(make([]byte, 0, maxFrameHeader+body), frameBinary, body)
+		s.binary = appendDelivery(s.binary, m, f.patterns(set))
+	}
+	if json {
+		return s.json
+	}
+	return s.binary
+}
+
+// patterns lists a set, valid until the next call.
+func (f *fanout) patterns(set int) []channel.Pattern {
+	f.names = f.names[:0]
+	for ; set != 0; set = f.sets[set].set {
+		f.names = append(f.names, f.sets[set].more.pattern)
+	}
+	slices.Reverse(f.names)
+	return f.names
+}

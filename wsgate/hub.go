@@ -1,0 +1,198 @@
+package wsgate
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+)
+
+// HubConfig configures a Hub.
+type HubConfig struct {
+	// MaxFrame bounds a delivery frame, in bytes; 0 means 1 MiB. Only a connection with thousands of overlapping patterns
+	// gets near it. A larger delivery is dropped for that connection and counted.
+	MaxFrame int
+}
+
+// Hub holds the subscriptions of this node's connections and hands messages to them. It is safe for concurrent use.
+type Hub struct {
+	maxFrame int
+	tooLarge atomic.Uint64
+	fanouts  sync.Pool // of *fanout
+
+	mu      sync.RWMutex
+	tenants map[string]*tenant
+	held    int // subscriptions
+}
+
+// tenant holds the interests of one tenant; there is none without interests. Hub.mu guards it.
+type tenant struct {
+	name      string
+	interests channel.Trie[*interest]
+}
+
+// interest is a (tenant, pattern) with local subscribers, or whose end the overlay has yet to hear of. Hub.mu guards it.
+type interest struct {
+	tenant        *tenant
+	pattern       channel.Pattern
+	subscriptions []*subscription
+
+	announced  bool // what the overlay was told last
+	announcing bool // somebody is in settle with it
+}
+
+// subscription is one connection's share in an interest.
+type subscription struct {
+	to *subscriber
+	of *interest
+	at int // position in of.subscriptions; Hub.mu guards it
+}
+
+// subscriber is a connection as the Hub sees it.
+type subscriber struct {
+	box  *outbox
+	json atomic.Bool // deliver in JSON
+
+	held map[*interest]*subscription // belongs to the connection's reader, which makes all calls that change it
+}
+
+// NewHub returns an empty Hub.
+func NewHub(cfg HubConfig) *Hub {
+	h := &Hub{maxFrame: cfg.MaxFrame, tenants: map[string]*tenant{}}
+	if h.maxFrame <= 0 {
+		h.maxFrame = 1 << 20
+	}
+	h.fanouts.New = func() any { return newFanout() }
+	return h
+}
+
+// subscribe adds a subscription, unless the subscriber has it already. The caller owes a settle of the interest.
+// At limit subscriptions, it adds nothing and returns nil.
+func (h *Hub) subscribe(to *subscriber, tenantName string, p channel.Pattern, limit int) *interest {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	in := h.find(tenantName, p)
+	if in != nil && to.held[in] != nil {
+		return in
+	}
+	if len(to.held) >= limit {
+		return nil
+	}
+	if in == nil {
+		in = h.add(tenantName, p)
+	}
+	s := &subscription{to: to, of: in, at: len(in.subscriptions)}
+	in.subscriptions = append(in.subscriptions, s)
+	if to.held == nil {
+		to.held = map[*interest]*subscription{}
+	}
+	to.held[in] = s
+	h.held++
+	return in
+}
+
+// unsubscribe removes a subscription and returns its interest, which the caller owes a settle; or nil if there was none.
+func (h *Hub) unsubscribe(to *subscriber, tenantName string, p channel.Pattern) *interest {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	in := h.find(tenantName, p)
+	if in == nil || to.held[in] == nil {
+		return nil
+	}
+	to.held[in].remove()
+	h.held--
+	delete(to.held, in)
+	return in
+}
+
+// leave removes all subscriptions of a connection that ends.
+func (h *Hub) leave(to *subscriber, announce announcer) {
+	for in, s := range to.held {
+		h.mu.Lock()
+		s.remove()
+		h.held--
+		h.mu.Unlock()
+		h.settle(in, announce)
+	}
+	to.held = nil
+}
+
+// subscriptions is the number of subscriptions held.
+func (h *Hub) subscriptions() int {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.held
+}
+
+// find is the interest in p, or nil. h.mu is held.
+func (h *Hub) find(tenantName string, p channel.Pattern) *interest {
+	t := h.tenants[tenantName]
+	if t == nil {
+		return nil
+	}
+	in, _ := t.interests.Get(p)
+	return in
+}
+
+// add makes an interest in p, without subscriptions. h.mu is held.
+func (h *Hub) add(tenantName string, p channel.Pattern) *interest {
+	t := h.tenants[tenantName]
+	if t == nil {
+		t = &tenant{name: tenantName}
+		h.tenants[tenantName] = t
+	}
+	in := &interest{tenant: t, pattern: p}
+	t.interests.Put(p, in)
+	return in
+}
+
+// remove takes a subscription out of its interest. Hub.mu is held.
+func (s *subscription) remove() {
+	all := s.of.subscriptions
+	end := len(all) - 1
+	moved := all[end]
+	all[s.at], all[end] = moved, nil
+	moved.at = s.at
+	if s.of.subscriptions = all[:end]; end == 0 {
+		s.of.subscriptions = nil
+	}
+}
+
+// announcer tells the overlay that an interest came or went; Broker.SetInterest is one.
+type announcer func(tenant string, p channel.Pattern, wanted bool)
+
+// settle tells the overlay of the interest what it was not yet told, and forgets an interest that nobody has any more.
+// Whoever comes while another announces the same interest leaves it to him: he looks again when he is done. So calls
+// for one interest never overlap, alternate between on and off, and the last one says how things are (invariant 6),
+// while no lock is held during a call.
+func (h *Hub) settle(in *interest, announce announcer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if in.announcing {
+		return
+	}
+	in.announcing = true
+	for in.announced != (len(in.subscriptions) > 0) {
+		in.announced = !in.announced
+		wanted := in.announced
+		h.mu.Unlock()
+		announce(in.tenant.name, in.pattern, wanted)
+		h.mu.Lock()
+	}
+	in.announcing = false
+	if len(in.subscriptions) == 0 {
+		h.forget(in)
+	}
+}
+
+// forget removes an interest, unless that was done already. h.mu is held.
+func (h *Hub) forget(in *interest) {
+	t := in.tenant
+	if current, _ := t.interests.Get(in.pattern); current != in {
+		return
+	}
+	t.interests.Delete(in.pattern)
+	if t.interests.Len() == 0 {
+		delete(h.tenants, t.name)
+	}
+}

@@ -1,0 +1,285 @@
+package wsgate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxReplies bounds the replies that wait in an outbox, in bytes. A client that asks on without reading the answers
+	// is not read from while they do.
+	maxReplies = 16 << 10
+	// keptReplies is how large a reply buffer an idle connection keeps, in bytes.
+	keptReplies = 1 << 10
+)
+
+// errEnding ends a wait for room in an outbox that will not have any.
+var errEnding = errors.New("wsgate: connection ending")
+
+// outbox is what waits to be written to one connection: replies first, then deliveries in the order they came, then a
+// close frame if there is to be one. Delivering never waits: when the bound is reached the oldest deliveries go.
+//
+// The goroutine that writes (drain) lives only while there is something to write, so that an idle connection costs no
+// stack for it.
+type outbox struct {
+	conn    *frameConn
+	limits  outboxLimits
+	batches *sync.Pool // of *batch, shared by all connections
+	counts  *counters
+	room    chan struct{}  // capacity 1: signalled when replies have been taken out
+	ending  atomic.Bool    // a close frame waits or nothing is taken in any more
+	writers sync.WaitGroup // drain, one at most; started under mu
+
+	mu      sync.Mutex
+	replies []byte // whole frames, put together
+	frames  frameQueue
+	last    []byte  // close frame, once there is to be one
+	corked  bool    // deliveries wait for a reply that must come first
+	writing bool    // drain runs
+	closed  bool    // nothing is taken in or out any more
+	why     closing // the first reason to end
+	slow    slowness
+	pace    pace
+	endAt   time.Time // when the connection began to end, or zero
+}
+
+// outboxLimits are the bounds that all connections share.
+type outboxLimits struct {
+	bytes, frames int           // of waiting deliveries
+	overflow      time.Duration // how long a queue may stay full
+	stall         time.Duration // how long one batch may take to be written
+	linger        time.Duration // how long the closing handshake may take
+}
+
+// push queues a delivery. It tells whether the connection took it.
+func (b *outbox) push(frame []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.last != nil {
+		return false
+	}
+	if len(frame) > b.limits.bytes {
+		b.counts.dropsTooLarge.Add(1)
+		return false
+	}
+	if b.crowded(len(frame)) && !b.makeRoom(len(frame), time.Now()) {
+		return false
+	}
+	b.frames.push(frame)
+	b.wake()
+	return true
+}
+
+// crowded tells whether a frame of n bytes is over the bound. b.mu is held.
+func (b *outbox) crowded(n int) bool {
+	return b.frames.bytes+n > b.limits.bytes || b.frames.len() >= b.limits.frames
+}
+
+// makeRoom drops the oldest deliveries, or gives the connection up if it has been too slow for too long. b.mu is held.
+func (b *outbox) makeRoom(need int, now time.Time) bool {
+	if b.slow.since.IsZero() {
+		b.slow.since = now
+	}
+	tooLong := now.Sub(b.slow.since) >= b.limits.overflow
+	before := b.frames.len()
+	for b.frames.len() > 0 && (tooLong || b.crowded(need)) {
+		b.frames.pop()
+	}
+	drops := uint64(before - b.frames.len())
+	b.slow.dropped += drops
+	b.counts.dropsSlow.Add(drops)
+	if tooLong {
+		b.end(closeSlow, now)
+	}
+	return !tooLong
+}
+
+// reply queues a whole control or text frame ahead of all deliveries, and waits while there is no room for it.
+func (b *outbox) reply(ctx context.Context, frame []byte) error {
+	for {
+		switch taken, err := b.offer(frame); {
+		case err != nil:
+			return err
+		case taken:
+			return nil
+		}
+		select {
+		case <-b.room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// offer is reply without the wait.
+func (b *outbox) offer(frame []byte) (taken bool, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.last != nil {
+		return false, errEnding
+	}
+	if len(b.replies)+len(frame) > maxReplies {
+		return false, nil
+	}
+	b.replies = append(b.replies, frame...)
+	b.wake()
+	return true, nil
+}
+
+// cork holds deliveries back until uncork, so that a reply queued meanwhile precedes every delivery queued meanwhile.
+func (b *outbox) cork() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.corked = true
+}
+
+func (b *outbox) uncork() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.corked = false
+	b.wake()
+}
+
+// shut ends the connection with a close frame after what is queued. Only the first call counts.
+func (b *outbox) shut(why closing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end(why, time.Now())
+}
+
+// end is shut with b.mu held.
+func (b *outbox) end(why closing, now time.Time) {
+	if b.closed || b.last != nil {
+		return
+	}
+	b.last, b.why, b.endAt = why.frame(), why, now
+	b.ending.Store(true)
+	b.wake()
+}
+
+// drop closes the outbox without a close frame: nothing is taken in or out from here on. The first reason given counts.
+func (b *outbox) drop(why closing, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.discard(why, now)
+}
+
+// discard is drop with b.mu held.
+func (b *outbox) discard(why closing, now time.Time) {
+	if b.why == closeNone {
+		b.why = why
+	}
+	if b.endAt.IsZero() {
+		b.endAt = now
+	}
+	if b.closed {
+		return
+	}
+	b.closed = true
+	b.ending.Store(true)
+	b.counts.dropsEnded.Add(uint64(b.frames.len()))
+	b.frames, b.replies = frameQueue{}, nil
+	b.signalRoom()
+}
+
+// wake sees to it that drain runs if there is something to write. b.mu is held.
+func (b *outbox) wake() {
+	if b.writing || b.closed || !b.pending() {
+		return
+	}
+	b.writing = true
+	b.writers.Add(1) // rather than Go, which costs two allocations more
+	go b.drain()
+}
+
+// pending tells whether there is something to write now. b.mu is held.
+func (b *outbox) pending() bool {
+	return len(b.replies) > 0 || !b.corked && (b.frames.len() > 0 || b.last != nil)
+}
+
+// signalRoom wakes the reader if it waits in reply. It never blocks.
+func (b *outbox) signalRoom() {
+	select {
+	case b.room <- struct{}{}:
+	default:
+	}
+}
+
+// drain writes until nothing is left, one write a batch.
+func (b *outbox) drain() {
+	defer b.writers.Done()
+	out := b.batches.Get().(*batch)
+	defer b.batches.Put(out)
+	for b.take(out) {
+		err := b.write(out)
+		out.clear()
+		if err != nil {
+			b.fail(err)
+			return
+		}
+	}
+}
+
+// take moves what is to be written next into an empty batch, or ends the writer's life.
+func (b *outbox) take(out *batch) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pace.batches++
+	if b.frames.bytes <= b.limits.bytes/2 && b.frames.len() <= b.limits.frames/2 {
+		b.slow.since = time.Time{}
+	}
+	if b.closed || !b.pending() {
+		b.writing = false
+		return false
+	}
+	out.reply(b.replies)
+	if b.replies = b.replies[:0]; cap(b.replies) > keptReplies {
+		b.replies = nil
+	}
+	b.signalRoom()
+	if b.corked {
+		return true
+	}
+	for b.frames.len() > 0 && !out.full() {
+		out.add(b.frames.pop())
+	}
+	if b.frames.len() == 0 {
+		out.last = b.last
+	}
+	return true
+}
+
+// write writes a batch. After a close frame it reports errCloseSent.
+func (b *outbox) write(out *batch) error {
+	if out.bytes > 0 {
+		if err := b.conn.writeFrames(out.segments()); err != nil {
+			return err
+		}
+		b.counts.bytesOut.Add(uint64(out.bytes))
+		b.counts.messagesOut.Add(uint64(len(out.frames)))
+	}
+	if out.last == nil {
+		return nil
+	}
+	if _, err := b.conn.Write(out.last); err != nil {
+		return err
+	}
+	return errCloseSent
+}
+
+// fail ends the writer. After a close frame the reader sees the connection to its end, and knows why; after any other
+// error it learns of it by the connection being closed.
+func (b *outbox) fail(err error) {
+	why := closeNone
+	if !errors.Is(err, errCloseSent) {
+		why = closeLost
+		b.conn.abort()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.discard(why, time.Now())
+	b.writing = false
+}

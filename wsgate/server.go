@@ -1,0 +1,196 @@
+package wsgate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+)
+
+// Broker is the overlay as clients need it.
+type Broker interface {
+	// Publish hands one message to the overlay, which also gives it to Hub.Deliver for this node's own subscribers. It
+	// blocks while the overlay pushes back. m.Payload is valid only during the call.
+	Publish(ctx context.Context, m channel.Message) error
+	// SetInterest tells that the first local subscriber of a pattern came, or the last one went. Calls for one (tenant,
+	// pattern) do not overlap.
+	SetInterest(tenant string, p channel.Pattern, wanted bool)
+	// Describe is the overlay's state for GET /v1/mesh; it is encoded as JSON.
+	Describe() any
+}
+
+// Server serves clients: WebSocket sessions and a few pages.
+type Server struct {
+	hub        *Hub
+	broker     Broker
+	log        zerolog.Logger
+	version    string
+	ready      func() bool
+	handlers   map[string]http.Handler
+	deliverOne bool
+	limits     Limits
+	timing     Timing
+
+	counts  counters
+	buffers sync.Pool // of *[]byte: messages being read
+	batches sync.Pool // of *batch
+}
+
+// New returns a Server that serves nothing yet. The error lists all that is wrong with the Config.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("wsgate: config: %w", err)
+	}
+	s := &Server{
+		hub:        cfg.Hub,
+		broker:     cfg.Broker,
+		log:        cfg.Logger,
+		version:    cfg.Version,
+		ready:      cfg.Ready,
+		handlers:   cfg.Handlers,
+		deliverOne: cfg.DeliverOne,
+		limits:     cfg.Limits.withDefaults(),
+		timing:     cfg.Timing.withDefaults(),
+	}
+	if s.ready == nil {
+		s.ready = func() bool { return true }
+	}
+	s.buffers.New = func() any { return new([]byte) }
+	s.batches.New = func() any { return new(batch) }
+	return s, nil
+}
+
+// Stats is a snapshot of the counters. Drops.TooLarge includes those of the Hub.
+func (s *Server) Stats() Stats {
+	stats := s.counts.snapshot()
+	stats.Subscriptions = s.hub.subscriptions()
+	stats.Drops.TooLarge += s.hub.tooLarge.Load()
+	return stats
+}
+
+// Serve serves clients that come through l, until ctx ends or l fails. It then closes l, ends all sessions with status
+// 1001, and returns when all of them have ended, which takes about Timing.Close at most. After the end of ctx the error
+// is nil. Serve may be called for several listeners at a time.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	g := &gathering{server: s, sessions: map[*session]struct{}{}}
+	web := &http.Server{
+		Handler:           s.routes(func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       60 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		BaseContext:       func(net.Listener) context.Context { return inner },
+		ErrorLog:          log.New(debugLog{s.log}, "", 0),
+	}
+	clock, stopClock := context.WithCancel(context.WithoutCancel(ctx))
+	var own sync.WaitGroup
+	own.Go(func() { g.watch(clock) })
+	failed := make(chan error, 1)
+	own.Go(func() { failed <- web.Serve(l) })
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	cancel()
+	g.close()
+	s.stopPages(context.WithoutCancel(ctx), web)
+	g.running.Wait()
+	stopClock()
+	own.Wait()
+	if err != nil {
+		return fmt.Errorf("wsgate: serve: %w", err)
+	}
+	return nil
+}
+
+// stopPages ends the HTTP side; hijacked connections are none of its business.
+func (s *Server) stopPages(ctx context.Context, web *http.Server) {
+	ctx, cancel := context.WithTimeout(ctx, s.timing.Close)
+	defer cancel()
+	if err := web.Shutdown(ctx); err != nil {
+		s.log.Debug().Err(errors.Join(err, web.Close())).Msg("pages cut short")
+	}
+}
+
+// gathering is the sessions of one Serve.
+type gathering struct {
+	server  *Server
+	running sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	sessions map[*session]struct{}
+}
+
+// add starts a session, unless the server stops.
+func (g *gathering) add(ctx context.Context, s *session) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return false
+	}
+	g.sessions[s] = struct{}{}
+	ctx, s.cancel = context.WithCancel(ctx)
+	g.running.Go(func() {
+		s.run(ctx)
+		g.remove(s)
+	})
+	return true
+}
+
+func (g *gathering) remove(s *session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.sessions, s)
+	g.server.counts.open.Add(-1)
+}
+
+// close refuses further sessions and ends those that run.
+func (g *gathering) close() {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	for _, s := range g.all() {
+		s.box.shut(closeShutdown)
+	}
+}
+
+// all is the sessions as they are now.
+func (g *gathering) all() []*session {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make([]*session, 0, len(g.sessions))
+	for s := range g.sessions {
+		all = append(all, s)
+	}
+	return all
+}
+
+// watch looks at the clock for all sessions, in place of several timers for each.
+func (g *gathering) watch(ctx context.Context) {
+	ticker := time.NewTicker(g.server.timing.tick())
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			for _, s := range g.all() {
+				s.tick(now)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package wsgate
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// session is one WebSocket connection. Its reader goroutine is run; what it may share is marked.
+type session struct {
+	server *Server
+	ws     *websocket.Conn
+	conn   *frameConn
+	remote string
+	cancel context.CancelFunc // ends what the reader does for the client
+
+	subscriber subscriber
+	box        outbox
+	busy       atomic.Bool // the reader works on a message, and so does not hear the client
+
+	// Of the reader alone.
+	badFrames int
+	tenant    string // of the last valid publication: most clients publish
+	channel   string // on few channels, and equal names need no second check
+
+	// Of the clock goroutine alone.
+	heardAt time.Time
+	pingAt  time.Time // when an unanswered ping was sent, or zero
+}
+
+// run serves the connection until it ends. The context's end cuts what the Broker does for it short, not the connection.
+func (s *session) run(ctx context.Context) {
+	err := s.read(ctx)
+	s.finish(err)
+	s.server.log.Debug().Str("remote", s.remote).Stringer("why", s.box.reason()).AnErr("read", err).Msg("connection closed")
+}
+
+// read handles one message after the other until the connection ends.
+func (s *session) read(ctx context.Context) error {
+	// The library closes a connection whose read context ends, and spends a timer on every read with one that can.
+	forever := context.WithoutCancel(ctx)
+	for {
+		kind, r, err := s.ws.Reader(forever)
+		if err != nil {
+			return err
+		}
+		buf := s.server.buffers.Get().(*[]byte)
+		*buf, err = readAll(r, *buf)
+		if err == nil {
+			s.busy.Store(true)
+			s.handle(ctx, kind, *buf)
+			s.busy.Store(false)
+		}
+		s.server.buffers.Put(buf)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// readAll reads to the end of a message into buf, which it grows as bytes come, and empties before.
+func readAll(r io.Reader, buf []byte) ([]byte, error) {
+	buf = buf[:0]
+	for {
+		if len(buf) == cap(buf) {
+			buf = slices.Grow(buf, max(cap(buf), 512))
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch err {
+		case nil:
+		case io.EOF:
+			return buf, nil
+		default:
+			return buf, fmt.Errorf("message: %w", err)
+		}
+	}
+}
+
+// finish ends all that belongs to the connection, after reading from it ended with err.
+func (s *session) finish(err error) {
+	clientClosed := websocket.CloseStatus(err) != -1
+	if s.conn.closeSent.Load() && !clientClosed {
+		// The library found fault with the client and sent a close frame. Closing a connection with unread input resets
+		// it, and the client might never see that frame; so let the library read on to the answer. It sends no second frame.
+		s.box.drop(closeProtocol, time.Now())
+		_ = s.ws.Close(websocket.StatusProtocolError, "")
+	}
+	s.cancel()
+	s.box.drop(closeLost, time.Now())
+	s.conn.abort()
+	s.box.writers.Wait()
+	s.server.hub.leave(&s.subscriber, s.server.broker.SetInterest)
+	// The connection is closed already; this makes the library free what it holds.
+	_ = s.ws.CloseNow()
+	s.server.counts.closings[s.box.reason()].Add(1)
+}
+
+// pinged answers a ping frame of the client. It goes the way of all replies rather than the library's, so that a client
+// that does not read stops being read from, instead of being closed by the library's fixed time limit.
+func (s *session) pinged(ctx context.Context, payload []byte) bool {
+	// An error means that the connection is ending.
+	_ = s.box.reply(ctx, appendFrame(nil, framePong, payload))
+	return false
+}
+
+// tick looks at the clock, and cuts the connection if one of its times is over.
+func (s *session) tick(now time.Time) {
+	why, overdue := s.box.overdue(now)
+	if !overdue && s.silent(now) {
+		why, overdue = closeSilent, true
+	}
+	if overdue {
+		s.box.drop(why, now)
+		s.cancel()
+		s.conn.abort()
+		return
+	}
+	if dropped, due := s.box.untold(now); due {
+		notice := s.encode(reply{event: eventError, fault: fault{codeSlowConsumer, fmt.Sprint(dropped)}})
+		if taken, _ := s.box.offer(notice); taken {
+			s.server.counts.errors[codeSlowConsumer].Add(1)
+			s.box.told(dropped, now)
+		}
+	}
+}
+
+// silent tells whether the client left a ping unanswered for too long, and pings one that was not heard for a while.
+// Any bytes count as an answer, and so does our not listening.
+func (s *session) silent(now time.Time) bool {
+	timing := s.server.timing
+	switch heard := s.conn.heard.Swap(false); {
+	case heard || s.busy.Load():
+		s.heardAt, s.pingAt = now, time.Time{}
+	case !s.pingAt.IsZero():
+		return now.Sub(s.pingAt) >= timing.Pong
+	case now.Sub(s.heardAt) >= timing.Ping:
+		if taken, _ := s.box.offer([]byte{framePing, 0}); taken {
+			s.pingAt = now
+		}
+	}
+	return false
+}
+
+// encode makes the whole frame of a reply in the form the connection uses, or nil where the form has none.
+func (s *session) encode(r reply) []byte {
+	var text []byte
+	if s.subscriber.json.Load() {
+		text = appendJSONReply(nil, r)
+	} else {
+		text = appendLine(nil, r)
+	}
+	if len(text) == 0 {
+		return nil
+	}
+	return appendFrame(nil, frameText, text)
+}

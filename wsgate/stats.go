@@ -1,0 +1,110 @@
+package wsgate
+
+import "sync/atomic"
+
+// closing is why a connection ended.
+type closing uint8
+
+const (
+	closeNone     closing = iota // it has not, or the reason is yet to be found
+	closeLost                    // closed by the client, or the network failed
+	closeProtocol                // the client broke the WebSocket protocol, or sent a message over the read limit
+	closePolicy                  // too many bad frames
+	closeSlow                    // did not keep up for too long
+	closeStalled                 // took nothing at all for too long
+	closeSilent                  // did not answer a ping
+	closeShutdown                // the server stops
+	numClosings
+)
+
+// String is the reason for a log.
+func (c closing) String() string {
+	return [numClosings]string{"none", "lost", "protocol", "policy", "slow", "stalled", "silent", "shutdown"}[c]
+}
+
+// frame is the close frame that tells the client of it. Statuses: RFC 6455, section 7.4.1, and the IANA registry.
+func (c closing) frame() []byte {
+	switch c {
+	case closeProtocol:
+		return closeFrame(1007, "text is not UTF-8")
+	case closePolicy:
+		return closeFrame(1008, "too many bad frames")
+	case closeSlow:
+		return closeFrame(1013, "slow consumer")
+	case closeShutdown:
+		return closeFrame(1001, "going away")
+	case closeNone, closeLost, closeStalled, closeSilent, numClosings:
+	}
+	panic("wsgate: nobody is told of this closing")
+}
+
+// counters are shared by all connections of a server.
+type counters struct {
+	open                                                        atomic.Int64
+	opened, refused, messagesIn, messagesOut, bytesIn, bytesOut atomic.Uint64
+	dropsSlow, dropsTooLarge, dropsEnded                        atomic.Uint64
+	errors                                                      [numCodes]atomic.Uint64
+	closings                                                    [numClosings]atomic.Uint64
+}
+
+// Stats is a snapshot of a Server's counters. They grow from the Server's creation; those marked gauge go up and down.
+type Stats struct {
+	Connections   int64  // gauge: open now
+	Subscriptions int    // gauge: held by open connections
+	Opened        uint64 // connections accepted
+	Refused       uint64 // connections refused for Limits.Connections or because the server stops
+	MessagesIn    uint64 // publications accepted
+	BytesIn       uint64 // WebSocket payload received, whatever it was
+	MessagesOut   uint64 // deliveries written
+	BytesOut      uint64 // bytes written, frame headers included
+	Drops         Drops
+	Closed        Closed
+	Errors        map[string]uint64 // errors told to clients, by code; codes that did not occur are left out
+}
+
+// Drops counts deliveries that did not reach a connection, by reason.
+type Drops struct {
+	Slow     uint64 // the connection's queue was full
+	TooLarge uint64 // the frame was larger than the queue, or listed more patterns than HubConfig.MaxFrame allows
+	Ended    uint64 // the connection ended with deliveries in its queue
+}
+
+// Closed counts connections that ended, by reason.
+type Closed struct {
+	Lost     uint64 // closed by the client, or the network failed
+	Protocol uint64 // WebSocket protocol broken, or a message over the read limit
+	Policy   uint64 // too many bad frames
+	Slow     uint64 // queue overflowing for Timing.Overflow
+	Stalled  uint64 // nothing written for Timing.Write
+	Silent   uint64 // no answer to a ping within Timing.Pong
+	Shutdown uint64 // the server stopped
+}
+
+func (c *counters) snapshot() Stats {
+	s := Stats{
+		Connections: c.open.Load(),
+		Opened:      c.opened.Load(),
+		Refused:     c.refused.Load(),
+		MessagesIn:  c.messagesIn.Load(),
+		BytesIn:     c.bytesIn.Load(),
+		MessagesOut: c.messagesOut.Load(),
+		BytesOut:    c.bytesOut.Load(),
+		Drops:       Drops{Slow: c.dropsSlow.Load(), TooLarge: c.dropsTooLarge.Load(), Ended: c.dropsEnded.Load()},
+		Closed: Closed{
+			Lost:     c.closings[closeLost].Load(),
+			Protocol: c.closings[closeProtocol].Load(),
+			Policy:   c.closings[closePolicy].Load(),
+			Slow:     c.closings[closeSlow].Load(),
+			Stalled:  c.closings[closeStalled].Load(),
+			Silent:   c.closings[closeSilent].Load(),
+			Shutdown: c.closings[closeShutdown].Load(),
+		},
+		Errors: map[string]uint64{},
+	}
+	for i := range c.errors {
+		if n := c.errors[i].Load(); n > 0 {
+			s.Errors[code(i).String()] = n
+		}
+	}
+	return s
+}
