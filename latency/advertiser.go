@@ -1,0 +1,128 @@
+package latency
+
+import (
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+const (
+	urgentRate  = 10 // urgent advertisements per second
+	urgentBurst = 5
+)
+
+// Cost is what the link to a node costs, one way, in microseconds.
+type Cost struct {
+	To   wire.NodeID
+	Cost uint32
+}
+
+// Advertiser decides when a node tells the mesh what its links cost. One goroutine owns it.
+type Advertiser struct {
+	cfg    Config
+	told   []Cost        // as last advertised
+	ever   bool          // anything was advertised
+	at     time.Time     // of the last advertisement
+	pause  time.Duration // AdvertiseEvery, stretched by churn
+	held   time.Time     // when a change held back may be told; zero if none is
+	urgent bucket
+}
+
+// NewAdvertiser is an Advertiser that has told nothing, which is the same as an empty vector.
+func NewAdvertiser(cfg Config) *Advertiser {
+	cfg, _ = cfg.normal()
+	return &Advertiser{cfg: cfg, pause: cfg.AdvertiseEvery, urgent: newBucket(urgentRate, urgentBurst)}
+}
+
+// Offer takes what the node's working links cost now, sorted by To, and says whether it is due to be told. If so vector is what to
+// tell, the caller's to keep: links that moved less than the threshold keep the number told before. Urgent means that a link went
+// down or came up: then a change is told at once, within a bound. An urgent offer that is held back is to be repeated as such.
+func (a *Advertiser) Offer(now time.Time, costs []Cost, urgent bool) (vector []Cost, due bool) {
+	vector, change := a.damp(costs)
+	if change == 0 {
+		a.held = time.Time{}
+		return nil, false
+	}
+	free := a.free(change)
+	if now.Before(free) && urgent {
+		if a.urgent.take(now) {
+			a.tell(now, vector)
+			return slices.Clone(vector), true
+		}
+		if ready := a.urgent.ready(); ready.Before(free) {
+			free = ready
+		}
+	}
+	if now.Before(free) {
+		a.held = free
+		return nil, false
+	}
+	if a.ever && !urgent {
+		a.adapt(now.Sub(a.at))
+	}
+	a.tell(now, vector)
+	return slices.Clone(vector), true
+}
+
+// Next is when a change that was held back may be told; false if none is held back. Offer is to be called then.
+func (a *Advertiser) Next() (time.Time, bool) { return a.held, !a.held.IsZero() }
+
+func (a *Advertiser) tell(now time.Time, vector []Cost) {
+	a.told, a.ever, a.at, a.held = vector, true, now, time.Time{}
+}
+
+// free is when a change as many thresholds large as said may be told. What churn adds to the pause, a large change does not wait
+// for: it waits the less the larger it is.
+func (a *Advertiser) free(change float64) time.Time {
+	if !a.ever {
+		return time.Time{}
+	}
+	return a.at.Add(max(a.cfg.AdvertiseEvery, time.Duration(float64(a.pause)/change)))
+}
+
+// adapt stretches the pause if this advertisement follows soon after the last one, and shrinks it by the quiet before it otherwise.
+func (a *Advertiser) adapt(quiet time.Duration) {
+	if quiet < 2*a.pause {
+		a.pause = min(2*a.pause, a.cfg.AdvertiseMost)
+		return
+	}
+	for quiet >= 2*a.pause && a.pause > a.cfg.AdvertiseEvery {
+		quiet -= 2 * a.pause
+		a.pause = max(a.pause/2, a.cfg.AdvertiseEvery)
+	}
+}
+
+// setChange is a change of the set of links, in thresholds: as large as any.
+const setChange = 1e9
+
+// damp is the vector to tell, and how many thresholds the largest change in it is: 0 if nothing is worth telling, else more than 1.
+func (a *Advertiser) damp(costs []Cost) (vector []Cost, change float64) {
+	vector = slices.Clone(costs)
+	if len(costs) != len(a.told) {
+		change = setChange
+	}
+	old := a.told
+	for i, c := range costs {
+		for len(old) > 0 && old[0].To < c.To {
+			old = old[1:]
+		}
+		if len(old) == 0 || old[0].To != c.To {
+			change = setChange
+			continue
+		}
+		told := old[0].Cost
+		if moved := a.moved(told, c.Cost); moved > 1 {
+			change = max(change, moved)
+		} else {
+			vector[i].Cost = told
+		}
+	}
+	return vector, change
+}
+
+// moved is the difference of two costs, in thresholds.
+func (a *Advertiser) moved(from, to uint32) float64 {
+	least := float64(a.cfg.AdvertiseMin) / float64(time.Microsecond)
+	return float64(max(from, to)-min(from, to)) / max(least, a.cfg.AdvertiseShare*float64(from))
+}

@@ -1,0 +1,284 @@
+package latency
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// teller drives an Advertiser as the node's loop does: an urgent offer that was held back stays urgent.
+type teller struct {
+	*Advertiser
+	start   time.Time
+	now     time.Duration
+	urgent  bool
+	vectors [][]Cost
+	at      []time.Duration
+}
+
+func newTeller() *teller {
+	return &teller{Advertiser: NewAdvertiser(Config{}), start: time.Unix(1_700_000_000, 0)}
+}
+
+func (a *teller) offer(at time.Duration, urgent bool, costs ...Cost) bool {
+	a.now = at
+	a.urgent = a.urgent || urgent
+	vector, due := a.Offer(a.start.Add(at), costs, a.urgent)
+	if due {
+		a.urgent = false
+		a.vectors, a.at = append(a.vectors, vector), append(a.at, at)
+	}
+	return due
+}
+
+// A1: what is too small to tell, for one link of each cost.
+func TestThreshold(t *testing.T) {
+	for _, c := range []struct {
+		told, now uint32
+		want      bool
+	}{
+		{20_000, 20_000, false},
+		{20_000, 20_500, false},
+		{20_000, 20_501, true},
+		{20_000, 19_499, true}, // half a millisecond
+		{100_000, 102_000, false},
+		{100_000, 102_001, true},
+		{100_000, 97_999, true}, // two per cent
+		{1, 501, false},
+		{1, 502, true},
+		{math.MaxUint32, 1, true},
+		{1, math.MaxUint32, true},
+	} {
+		a := newTeller()
+		a.offer(0, true, Cost{1, c.told})
+		if got := a.offer(time.Minute, false, Cost{1, c.now}); got != c.want {
+			t.Errorf("%d to %d: due %v", c.told, c.now, got)
+		}
+		if _, held := a.Next(); held {
+			t.Errorf("%d to %d: held back after a minute", c.told, c.now)
+		}
+	}
+}
+
+// A vector is a snapshot that keeps the numbers of links that hardly moved, however many small moves add up elsewhere.
+func TestVectorKeepsOldNumbers(t *testing.T) {
+	a := newTeller()
+	a.offer(0, true, Cost{1, 20_000}, Cost{2, 30_000}, Cost{3, 40_000})
+	a.offer(time.Minute, false, Cost{1, 20_400}, Cost{2, 45_000}, Cost{3, 39_700})
+	a.offer(2*time.Minute, false, Cost{1, 20_400}, Cost{3, 39_700}, Cost{4, 9000})
+	want := [][]Cost{
+		{{1, 20_000}, {2, 30_000}, {3, 40_000}},
+		{{1, 20_000}, {2, 45_000}, {3, 40_000}},
+		{{1, 20_000}, {3, 40_000}, {4, 9000}},
+	}
+	if !slices.EqualFunc(a.vectors, want, slices.Equal) {
+		t.Fatalf("%v; want %v", a.vectors, want)
+	}
+	a.vectors[2][0].Cost = 7 // the caller's to keep
+	if a.offer(3*time.Minute, false, Cost{1, 20_000}, Cost{3, 40_000}, Cost{4, 9000}) {
+		t.Error("a vector shares memory with the Advertiser")
+	}
+}
+
+func TestNothingToTell(t *testing.T) {
+	a := newTeller()
+	if a.offer(0, true) {
+		t.Error("an empty first vector was told")
+	}
+	a.offer(time.Second, true, Cost{1, 5000})
+	if !a.offer(2*time.Second, true) || len(a.vectors[1]) != 0 {
+		t.Error("the last link's end was not told")
+	}
+}
+
+// A3, and a change that went back to what was told is no longer held.
+func TestHeldBack(t *testing.T) {
+	a := newTeller()
+	a.offer(0, true, Cost{1, 20_000})
+	if a.offer(100*ms, false, Cost{1, 30_000}) {
+		t.Fatal("told after 100 ms")
+	}
+	if next, held := a.Next(); !held || next != a.start.Add(500*ms) {
+		t.Fatalf("next %v, %v", next.Sub(a.start), held)
+	}
+	a.offer(200*ms, false, Cost{1, 20_100})
+	if _, held := a.Next(); held {
+		t.Fatal("held though nothing changed")
+	}
+	a.offer(300*ms, false, Cost{1, 30_000})
+	if !a.offer(500*ms, false, Cost{1, 31_000}) || a.vectors[1][0].Cost != 31_000 {
+		t.Fatalf("%v", a.vectors)
+	}
+}
+
+// A2: downs and ups go at once, but not without bound; the last word is always told.
+func TestUrgentIsBounded(t *testing.T) {
+	a := newTeller()
+	a.offer(0, true, Cost{1, 20_000})
+	for at := 10 * ms; at < 2*time.Second; at += 10 * ms {
+		if at/(10*ms)%2 == 1 {
+			a.offer(at, true)
+		} else {
+			a.offer(at, true, Cost{1, 20_000})
+		}
+	}
+	if n := len(a.at); n < 15 || n > 26 {
+		t.Errorf("%d vectors in 2 s", n)
+	}
+	if a.at[1] != 10*ms || a.at[2] != 20*ms {
+		t.Errorf("told at %v", a.at)
+	}
+	a.offer(2*time.Second, true, Cost{2, 1000})
+	if next, held := a.Next(); held {
+		a.offer(next.Sub(a.start), false, Cost{2, 1000})
+	}
+	if last := a.vectors[len(a.vectors)-1]; !slices.Equal(last, []Cost{{2, 1000}}) {
+		t.Errorf("last told %v", last)
+	}
+}
+
+// Lasting churn is told ever more rarely, but a large change does not wait for that, and quiet makes it quick again.
+func TestChurn(t *testing.T) {
+	a := newTeller()
+	cost := func(at time.Duration) Cost { return Cost{1, 20_000 + uint32(at/(100*ms)%2)*700} }
+	for at := time.Duration(0); at < time.Minute; at += 10 * ms {
+		a.offer(at, false, cost(at))
+	}
+	if n := len(a.at); n < 8 || n > 24 {
+		t.Errorf("%d vectors in a minute of churn", n)
+	}
+	for at := time.Minute; len(a.at) == 0 || a.at[len(a.at)-1] < time.Minute; at += 10 * ms {
+		a.offer(at, false, cost(at))
+	}
+	last := a.now
+	for at := last + 10*ms; !a.offer(at, false, Cost{1, 60_000}); at += 10 * ms {
+		if at > last+time.Second {
+			t.Fatal("a large change waited for a second")
+		}
+	}
+	quiet := a.now + 2*time.Minute
+	a.offer(quiet, false, Cost{1, 20_000})
+	if next := quiet + a.pause; !a.offer(next, false, Cost{1, 22_000}) || a.pause > 2*time.Second {
+		t.Errorf("pause %v after two quiet minutes", a.pause)
+	}
+}
+
+// How often a steady but jittery link is told: seldom.
+func TestJitterIsSeldomTold(t *testing.T) {
+	for _, c := range []struct {
+		rtt, dev float64 // ms
+		loss     float64
+		most     int
+	}{{20, 0.5, 0, 0}, {100, 1, 0, 0}, {100, 5, 0, 120}, {40, 4, 0, 160}, {40, 1, 0.02, 120}} {
+		r := rand.New(rand.NewPCG(3, 4))
+		l, a := newLine(), newTeller()
+		for i := range 12_200 {
+			rtt := time.Duration((c.rtt + c.dev*noise(r, "normal")) * float64(ms))
+			if lost(r, c.loss) {
+				rtt = -1
+			}
+			l.probe(rtt)
+			if i > 200 {
+				a.offer(time.Duration(i)*50*ms, false, Cost{1, l.link.Cost()})
+			}
+		}
+		verdict(t, len(a.at)-1 <= c.most, "%+v: told %d times in 10 min", c, len(a.at)-1)
+	}
+}
+
+// A1, A2, A3 under any offers: what the mesh knows is, when nothing is held back, within the threshold of the truth.
+func TestAdvertiserProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := newTeller()
+		var costs []Cost
+		urgentAt := []time.Duration{}
+		for range rapid.IntRange(1, 200).Draw(t, "offers") {
+			a.now += time.Duration(rapid.Int64Range(0, int64(400*ms)).Draw(t, "wait"))
+			before, n := a.told, len(a.at)
+			urgent := rapid.IntRange(0, 9).Draw(t, "urgent") == 0
+			costs = drawCosts(t, costs)
+			wasUrgent := urgent || a.urgent
+			if due := a.offer(a.now, urgent, costs...); due {
+				if n > 0 && !wasUrgent && a.now-a.at[n-1] < 500*ms {
+					t.Fatalf("told %v after the one before", a.now-a.at[n-1])
+				}
+				if wasUrgent {
+					urgentAt = append(urgentAt, a.now)
+				}
+				if slices.Equal(before, a.vectors[n]) {
+					t.Fatal("told nothing new")
+				}
+			}
+			next, held := a.Next()
+			if wait := next.Sub(a.start) - a.now; held && (wait <= 0 || wait > 8*time.Second) {
+				t.Fatalf("held back for %v", wait)
+			}
+			if !held && !near(a.told, costs) {
+				t.Fatalf("told %v, true %v, nothing held back", a.told, costs)
+			}
+		}
+		for i, from := range urgentAt {
+			within := 0
+			for _, at := range urgentAt[i:] {
+				if at-from <= time.Second {
+					within++
+				}
+			}
+			if within > 5+10+3 { // those that AdvertiseEvery allowed anyway take no token
+				t.Fatalf("%d urgent vectors in a second", within)
+			}
+		}
+	})
+}
+
+func drawCosts(t *rapid.T, costs []Cost) []Cost {
+	costs = slices.Clone(costs)
+	switch rapid.IntRange(0, 5).Draw(t, "kind") {
+	case 0:
+		to := wire.NodeID(rapid.Uint64Range(1, 12).Draw(t, "to"))
+		if i, known := slices.BinarySearchFunc(costs, to, func(c Cost, id wire.NodeID) int { return cmp.Compare(c.To, id) }); known {
+			costs = slices.Delete(costs, i, i+1)
+		} else {
+			costs = slices.Insert(costs, i, Cost{to, rapid.Uint32Min(1).Draw(t, "new")})
+		}
+	case 1, 2, 3:
+		for i := range costs {
+			share := rapid.Float64Range(0.97, 1.03).Draw(t, "share")
+			costs[i].Cost = uint32(min(max(1, float64(costs[i].Cost)*share), math.MaxUint32))
+		}
+	case 4:
+		for i := range costs {
+			costs[i].Cost = rapid.Uint32Min(1).Draw(t, "cost")
+		}
+	}
+	return costs
+}
+
+// near reports whether each cost told is within the threshold of the true one.
+func near(told, costs []Cost) bool {
+	return slices.EqualFunc(told, costs, func(told, now Cost) bool {
+		off := math.Abs(float64(told.Cost) - float64(now.Cost))
+		return told.To == now.To && off <= max(500, 0.02*float64(told.Cost))
+	})
+}
+
+func BenchmarkOffer128(b *testing.B) {
+	a := NewAdvertiser(Config{})
+	now := time.Unix(1_700_000_000, 0)
+	costs := make([]Cost, 128)
+	for i := range costs {
+		costs[i] = Cost{wireID(i), 20_000}
+	}
+	a.Offer(now, costs, true)
+	b.ReportAllocs()
+	for b.Loop() {
+		a.Offer(now, costs, false)
+	}
+}

@@ -1,0 +1,104 @@
+package latency
+
+import (
+	"math"
+	"time"
+)
+
+// Constants of the round trip's estimate; doc.go says where they come from.
+const (
+	steadyGain    = 1.0 / 16 // while it stands
+	riseGain      = 1.0 / 2  // while the level rises
+	fallGain      = 1.0 / 4  // while it falls
+	deviationGain = 1.0 / 8
+	controlLimit  = 3.0 // deviations
+	clipLimit     = 6.0 // deviations that one sample counts for at most
+	followMost    = 12  // samples that a shift is followed for at most
+	firstShare    = 1.0 / 8
+
+	limitFloor = 100 * time.Microsecond // added to the control limits
+	clipFloor  = time.Millisecond       // added to the clip
+	minWindow  = 30 * time.Second       // MinRTT is over the last one to two of these
+)
+
+// estimator smooths round-trip times. Times in it are nanoseconds.
+type estimator struct {
+	recent  [3]float64 // the last samples, in a ring
+	samples uint64
+	srtt    float64
+	dev     float64
+	shift   float64 // +1 or -1 while the level moves up or down, else 0
+	follow  int     // samples until a shift must show itself again
+
+	low, lowBefore float64 // least sample of this window and of the one before
+	lowSince       time.Duration
+}
+
+// observe takes one sample at a time that does not matter but for the window of the minimum.
+func (e *estimator) observe(at, rtt time.Duration) {
+	sample := float64(rtt)
+	e.noteLow(at, sample)
+	e.recent[e.samples%3] = sample
+	e.samples++
+	switch e.samples {
+	case 1:
+		e.srtt, e.dev = sample, sample*firstShare
+		return
+	case 2: // the first probe on a new path is often the slow one
+		e.srtt = min(e.recent[0], e.recent[1])
+		e.deviate(sample)
+		return
+	case 3:
+		e.srtt = median(e.recent)
+		e.deviate(sample)
+		return
+	}
+	off := median(e.recent) - e.srtt
+	if e.shift*off > 0 { // on the same side still: the deviation from a level left behind says nothing
+		e.srtt += e.gain() * off
+		if e.follow--; e.follow == 0 {
+			e.shift = 0
+		}
+		return
+	}
+	e.shift = 0
+	if math.Abs(off) > controlLimit*e.dev+float64(limitFloor) {
+		e.shift, e.follow = math.Copysign(1, off), followMost
+	}
+	e.deviate(sample)
+	e.srtt += e.gain() * off
+}
+
+func (e *estimator) gain() float64 {
+	switch {
+	case e.shift > 0:
+		return riseGain
+	case e.shift < 0:
+		return fallGain
+	}
+	return steadyGain
+}
+
+func (e *estimator) deviate(sample float64) {
+	off := min(math.Abs(sample-e.srtt), clipLimit*e.dev+float64(clipFloor))
+	e.dev += deviationGain * (off - e.dev)
+}
+
+func (e *estimator) noteLow(at time.Duration, sample float64) {
+	switch {
+	case e.samples == 0:
+		e.low, e.lowBefore, e.lowSince = sample, sample, at
+	case at-e.lowSince >= minWindow:
+		e.low, e.lowBefore, e.lowSince = sample, e.low, at
+	default:
+		e.low = min(e.low, sample)
+	}
+}
+
+func (e *estimator) smoothed() time.Duration  { return time.Duration(e.srtt) }
+func (e *estimator) deviation() time.Duration { return time.Duration(e.dev) }
+func (e *estimator) least() time.Duration     { return time.Duration(min(e.low, e.lowBefore)) }
+
+func median(s [3]float64) float64 {
+	return max(min(s[0], s[1]), min(max(s[0], s[1]), s[2]))
+}
