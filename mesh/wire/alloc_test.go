@@ -28,7 +28,7 @@ func TestAllocationBounds(t *testing.T) {
 		slack    = 1 << 10 // for an error
 	)
 	message := golden(t, "message without payload")
-	countAt := len(message) - 9
+	countAt := len(message) - 10
 	record := signed(Record{Boot: 1, Kind: RecordLinks, Version: 1}).Raw
 	body := len(record) - 1 - 64
 	links := make([]Link, MaxLinks)

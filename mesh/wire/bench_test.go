@@ -10,7 +10,7 @@ func benchMessage(destinations int) Message {
 	return Message{
 		Class: ClassPublish, HopsLeft: 15, Origin: 1<<64 - 1, Boot: 1 << 31, Age: 20_000, Deadline: 5000, Via: someIDs(1),
 		Tenant: []byte("acme"), Channel: []byte("building.floor3.room12.temperature"),
-		Destinations: someIDs(destinations), Payload: make([]byte, 256),
+		Destinations: someDestinations(destinations), Payload: make([]byte, 256),
 	}
 }
 

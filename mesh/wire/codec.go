@@ -25,6 +25,7 @@ const (
 	KindWant    Kind = 4
 	KindProbe   Kind = 5
 	KindEcho    Kind = 6
+	KindAck     Kind = 7
 )
 
 // AppendFrame appends head and tail as one length-prefixed frame. They must not both be empty.

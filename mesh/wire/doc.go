@@ -16,10 +16,22 @@
 //
 //	kind 1 | class 1 | mode 1 | hops left 1 | origin 8 | boot uvarint | age 4 (µs) | deadline uvarint (ms) |
 //	via count 1, 8 each | tenant length 1, bytes | channel text |
-//	destination count uvarint, at least 1, 8 each | payload: the rest
+//	destination count uvarint, at least 1 | per destination:
+//	    id 8 | sequence uvarint | if not 0: back uvarint | ahead uvarint | boot 2
+//	payload: the rest
+//
+// Sequence, back and ahead number what the origin sends to that run of the destination (package forward/flight); sequence 0 is
+// outside of any order and never acknowledged. Boot is the low 16 bits of the destination's boot as the origin knows it.
 //
 // Destinations are split at every node; Via lists the relays passed so far, which is how a node meets its own transit and
 // how a destination knows the path taken. The payload comes last so that a relay writes a new head and passes the payload by reference.
+//
+// # Ack
+//
+//	kind 1 | boot uvarint | origin boot uvarint | floor uvarint | newest uvarint | held uvarint (µs) |
+//	range count uvarint | per range: gap since what stands before uvarint, length less one uvarint
+//
+// It travels as the payload of a Message of class ack, from a destination to an origin.
 //
 // # Record
 //
@@ -64,7 +76,7 @@ package wire
 
 // Limits of what nodes exchange. Sizes are in bytes.
 const (
-	MaxFrame        = 128 << 10      // one frame on a message lane
+	MaxFrame        = 256 << 10      // one frame on a message lane
 	MaxControlFrame = 2<<20 + 64<<10 // one frame on the control lane: room for the largest interest filter
 	MaxDestinations = 4096           // destinations of one Message
 	MaxHops         = 16             // links that a Message may cross

@@ -34,6 +34,16 @@ func FuzzParseMessage(f *testing.F) {
 	})
 }
 
+func FuzzParseAck(f *testing.F) {
+	seed(f, "ack")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var a Ack
+		if ParseAck(b, &a) == nil {
+			same(t, AppendAck(nil, &a), b)
+		}
+	})
+}
+
 func FuzzParseRecords(f *testing.F) {
 	seed(f, "records")
 	f.Add(AppendRecords(nil))

@@ -30,11 +30,11 @@ func vectors() []vector {
 	message := Message{
 		Class: ClassPublish, Mode: 2, HopsLeft: 16, Origin: 0x0102030405060708, Boot: 300, Age: 0x12345, Deadline: 5000,
 		Via: []NodeID{0xa1a2a3a4a5a6a7a8, 0xb1b2b3b4b5b6b7b8}, Tenant: []byte("acme"), Channel: []byte("site.temp"),
-		Destinations: []NodeID{0xc1, 0xfffffffffffffffe}, Payload: []byte("hi"),
+		Destinations: []Destination{{ID: 0xc1, Seq: 300, Back: 2, Ahead: 129, Boot: 0xbeef}, {ID: 0xfffffffffffffffe}}, Payload: []byte("hi"),
 	}
 	bare := Message{
 		Class: ClassControl, HopsLeft: 1, Origin: 1, Age: 1<<32 - 1,
-		Tenant: []byte{}, Channel: []byte{}, Destinations: []NodeID{2}, Payload: []byte{},
+		Tenant: []byte{}, Channel: []byte{}, Destinations: []Destination{{ID: 2}}, Payload: []byte{},
 	}
 	links := []Link{{2, 1}, {0xff00000000000000, 300_000}}
 	records := []Record{
@@ -53,7 +53,22 @@ func vectors() []vector {
 		Located: true, Lat: 47.3769, Lon: -122.4194,
 	}
 	leaving := Meta{ID: 1, Boot: 1, Leaving: true, Located: true, Lat: 1, Lon: -1}
+	ack := Ack{
+		Boot: 300, OriginBoot: 301, Floor: 1000, Newest: 1300, Held: 2500 * time.Microsecond,
+		Ranges: []Range{{1002, 1002}, {1100, 1300}},
+	}
 	return []vector{{
+		name: "ack",
+		hex: `07
+			ac 02
+			ad 02
+			e8 07
+			94 0a
+			c4 13
+			02 02 00 62 c8 01`,
+		append: func(dst []byte) []byte { return AppendAck(dst, &ack) }, parse: parseAck, value: ack,
+		uvarints: []int{2, 4, 6, 8, 10, 11, 12, 13, 14, 16}, trailing: ErrTrailing,
+	}, {
 		name: "message",
 		hex: `01 00 02 10
 			01 02 03 04 05 06 07 08
@@ -63,9 +78,9 @@ func vectors() []vector {
 			02 a1 a2 a3 a4 a5 a6 a7 a8 b1 b2 b3 b4 b5 b6 b7 b8
 			04 61 63 6d 65
 			09 73 69 74 65 2e 74 65 6d 70
-			02 00 00 00 00 00 00 00 c1 ff ff ff ff ff ff ff fe
+			02 00 00 00 00 00 00 00 c1 ac 02 02 81 01 be ef ff ff ff ff ff ff ff fe 00
 			68 69`,
-		append: appender(message), parse: parseMessage, value: message, uvarints: []int{13, 19, 42, 52}, whole: []int{69, 70},
+		append: appender(message), parse: parseMessage, value: message, uvarints: []int{13, 19, 42, 52, 62, 63, 65, 76}, whole: []int{77, 78},
 	}, {
 		name: "message without payload",
 		hex: `01 02 00 01
@@ -76,8 +91,8 @@ func vectors() []vector {
 			00
 			00
 			00
-			01 00 00 00 00 00 00 00 02`,
-		append: appender(bare), parse: parseMessage, value: bare, uvarints: []int{12, 17, 20, 21},
+			01 00 00 00 00 00 00 00 02 00`,
+		append: appender(bare), parse: parseMessage, value: bare, uvarints: []int{12, 17, 20, 21, 30},
 	}, {
 		name: "records",
 		hex: `02
@@ -192,6 +207,12 @@ func parseMessage(b []byte) (any, error) {
 	var m Message
 	err := ParseMessage(b, &m)
 	return m, err
+}
+
+func parseAck(b []byte) (any, error) {
+	var a Ack
+	err := ParseAck(b, &a)
+	return a, err
 }
 
 // parseFrame takes b for a stream of one frame.

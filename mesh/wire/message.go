@@ -15,7 +15,8 @@ const (
 	ClassPublish Class = 0 // a client's message; tenant, channel and mode are meant
 	ClassSWIM    Class = 1 // a SWIM packet for a node without a direct path; the payload is the packet
 	ClassControl Class = 2 // a Records, Digest or Want frame for a node without a direct link
-	maxClass           = ClassControl
+	ClassAck     Class = 3 // an Ack for the origin of published messages
+	maxClass           = ClassAck
 )
 
 // Message is a frame that nodes forward hop by hop.
@@ -30,8 +31,17 @@ type Message struct {
 	Via          []NodeID // relays passed so far, in order
 	Tenant       []byte
 	Channel      []byte
-	Destinations []NodeID
+	Destinations []Destination
 	Payload      []byte
+}
+
+// Destination is a node that a message is for, and the message's place in what the origin sends there.
+type Destination struct {
+	ID    NodeID
+	Seq   uint64 // from 1 within the runs of origin and destination; 0: unnumbered, and the rest is 0
+	Back  uint64 // sequences since the last message of the same channel; 0: wait for none
+	Ahead uint64 // sequences since the least that the origin still keeps
+	Boot  uint16 // low bits of the destination's boot
 }
 
 // Expired reports whether the message has outlived its deadline.
@@ -55,7 +65,7 @@ func (m *Message) Visited(id NodeID) bool { return m.Origin == id || slices.Cont
 // AppendMessageHead appends everything of the message but its payload, which follows it on the wire. The destinations are given
 // apart, since they are what differs between the copies of one message. The fields must be within the limits of this
 // package, or their counts do not fit.
-func AppendMessageHead(dst []byte, m *Message, destinations []NodeID) []byte {
+func AppendMessageHead(dst []byte, m *Message, destinations []Destination) []byte {
 	dst = append(dst, byte(KindMessage), byte(m.Class), m.Mode, m.HopsLeft)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Origin))
 	dst = binary.AppendUvarint(dst, m.Boot)
@@ -67,7 +77,17 @@ func AppendMessageHead(dst []byte, m *Message, destinations []NodeID) []byte {
 	dst = append(dst, m.Tenant...)
 	dst = appendText(dst, m.Channel)
 	dst = binary.AppendUvarint(dst, uint64(len(destinations)))
-	return appendIDs(dst, destinations)
+	for i := range destinations {
+		d := &destinations[i]
+		dst = binary.BigEndian.AppendUint64(dst, uint64(d.ID))
+		dst = binary.AppendUvarint(dst, d.Seq)
+		if d.Seq != 0 {
+			dst = binary.AppendUvarint(dst, d.Back)
+			dst = binary.AppendUvarint(dst, d.Ahead)
+			dst = binary.BigEndian.AppendUint16(dst, d.Boot)
+		}
+	}
+	return dst
 }
 
 // ParseMessage reads a message frame into m, reusing m's slices of IDs; the byte slices point into b. After an error m is
@@ -103,7 +123,7 @@ func ParseMessage(b []byte, m *Message) error {
 		m.Tenant = r.take(n)
 	}
 	m.Channel = r.text(MaxChannel)
-	m.Destinations = r.ids(m.Destinations[:0], r.count(MaxDestinations, 8))
+	m.Destinations = r.destinations(m.Destinations[:0])
 	if r.err == nil && len(m.Destinations) == 0 {
 		r.fail(fmt.Errorf("%w: no destination", ErrMalformed))
 	}
@@ -134,6 +154,26 @@ func (r *reader) ids(dst []NodeID, n int) []NodeID {
 func appendIDs(dst []byte, ids []NodeID) []byte {
 	for _, id := range ids {
 		dst = binary.BigEndian.AppendUint64(dst, uint64(id))
+	}
+	return dst
+}
+
+func (r *reader) destinations(dst []Destination) []Destination {
+	for range r.count(MaxDestinations, 9) {
+		d := Destination{ID: NodeID(r.uint64()), Seq: r.uvarint()}
+		if d.Seq != 0 {
+			d.Back, d.Ahead = r.uvarint(), r.uvarint()
+			if b := r.take(2); b != nil {
+				d.Boot = binary.BigEndian.Uint16(b)
+			}
+		}
+		if r.err == nil && (d.ID == 0 || d.Seq != 0 && (d.Back >= d.Seq || d.Ahead >= d.Seq)) {
+			r.fail(fmt.Errorf("%w: destination %v, sequence %d, back %d, ahead %d", ErrMalformed, d.ID, d.Seq, d.Back, d.Ahead))
+		}
+		if r.err != nil {
+			return dst
+		}
+		dst = append(dst, d)
 	}
 	return dst
 }

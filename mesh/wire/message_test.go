@@ -19,12 +19,24 @@ func someIDs(n int) []NodeID {
 	return ids
 }
 
+// someDestinations are numbered, every other one.
+func someDestinations(n int) []Destination {
+	out := make([]Destination, n)
+	for i, id := range someIDs(n) {
+		out[i].ID = id
+		if i%2 == 0 {
+			out[i] = Destination{ID: id, Seq: 1<<64 - 1, Back: 1<<64 - 2, Ahead: uint64(i), Boot: uint16(i)}
+		}
+	}
+	return out
+}
+
 // largestMessage is at every limit.
 func largestMessage() Message {
 	return Message{
 		Class: ClassControl, Mode: 255, HopsLeft: MaxHops, Origin: 1<<64 - 1, Boot: 1<<64 - 1, Age: 1<<32 - 1, Deadline: 1<<32 - 1,
 		Via: someIDs(MaxHops), Tenant: make([]byte, MaxTenant), Channel: make([]byte, MaxChannel),
-		Destinations: someIDs(MaxDestinations), Payload: make([]byte, MaxPayload),
+		Destinations: someDestinations(MaxDestinations), Payload: make([]byte, MaxPayload),
 	}
 }
 
@@ -39,7 +51,7 @@ func TestMessageLimits(t *testing.T) {
 		"via":          func(m *Message) { m.Via = someIDs(MaxHops + 1) },
 		"tenant":       func(m *Message) { m.Tenant = make([]byte, MaxTenant+1) },
 		"channel":      func(m *Message) { m.Channel = make([]byte, MaxChannel+1) },
-		"destinations": func(m *Message) { m.Destinations = someIDs(MaxDestinations + 1) },
+		"destinations": func(m *Message) { m.Destinations = someDestinations(MaxDestinations + 1) },
 		"payload":      func(m *Message) { m.Payload = make([]byte, MaxPayload+1) },
 	} {
 		m := largest
@@ -49,7 +61,7 @@ func TestMessageLimits(t *testing.T) {
 		}
 	}
 
-	m := Message{HopsLeft: 1, Origin: 1, Deadline: 1<<32 - 1, Destinations: someIDs(1)}
+	m := Message{HopsLeft: 1, Origin: 1, Deadline: 1<<32 - 1, Destinations: someDestinations(1)}
 	atLimit, over := unhex(t, "ff ff ff ff 0f"), unhex(t, "80 80 80 80 10")
 	b := appender(m)(nil)
 	if !bytes.Contains(b, atLimit) {
@@ -65,10 +77,12 @@ func TestMessageMalformed(t *testing.T) {
 		"class":            func(m *Message) { m.Class = maxClass + 1 },
 		"origin zero":      func(m *Message) { m.Origin = 0 },
 		"via zero":         func(m *Message) { m.Via = []NodeID{2, 0} },
-		"destination zero": func(m *Message) { m.Destinations = []NodeID{3, 0, 4} },
+		"destination zero": func(m *Message) { m.Destinations = []Destination{{ID: 3}, {}, {ID: 4}} },
+		"back too far":     func(m *Message) { m.Destinations = []Destination{{ID: 3, Seq: 5, Back: 5}} },
+		"ahead too far":    func(m *Message) { m.Destinations = []Destination{{ID: 3, Seq: 5, Ahead: 5}} },
 		"no destination":   func(m *Message) { m.Destinations = nil },
 	} {
-		m := Message{HopsLeft: 1, Origin: 1, Boot: 1, Destinations: []NodeID{2}}
+		m := Message{HopsLeft: 1, Origin: 1, Boot: 1, Destinations: []Destination{{ID: 2}}}
 		spoil(&m)
 		if _, err := parseMessage(appender(m)(nil)); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v, want %v", name, err, ErrMalformed)
@@ -158,7 +172,7 @@ func TestAddAge(t *testing.T) {
 }
 
 func TestVisited(t *testing.T) {
-	m := Message{Origin: 1, Via: []NodeID{2, 3}, Destinations: []NodeID{4}}
+	m := Message{Origin: 1, Via: []NodeID{2, 3}, Destinations: []Destination{{ID: 4}}}
 	var visited []NodeID
 	for id := range NodeID(6) {
 		if m.Visited(id) {

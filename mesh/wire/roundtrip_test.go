@@ -32,9 +32,21 @@ func messages() *rapid.Generator[Message] {
 			Via:          rapid.SliceOfN(nodeIDs(), 0, MaxHops).Draw(t, "via"),
 			Tenant:       octets(MaxTenant).Draw(t, "tenant"),
 			Channel:      octets(MaxChannel).Draw(t, "channel"),
-			Destinations: rapid.SliceOfN(nodeIDs(), 1, 50).Draw(t, "destinations"),
+			Destinations: rapid.SliceOfN(destinations(), 1, 50).Draw(t, "destinations"),
 			Payload:      octets(300).Draw(t, "payload"),
 		}
+	})
+}
+
+func destinations() *rapid.Generator[Destination] {
+	return rapid.Custom(func(t *rapid.T) Destination {
+		d := Destination{ID: nodeIDs().Draw(t, "id"), Seq: rapid.Uint64().Draw(t, "sequence")}
+		if d.Seq != 0 {
+			d.Back = rapid.Uint64Max(d.Seq-1).Draw(t, "back")
+			d.Ahead = rapid.Uint64Max(d.Seq-1).Draw(t, "ahead")
+			d.Boot = rapid.Uint16().Draw(t, "boot")
+		}
+		return d
 	})
 }
 
