@@ -1,0 +1,36 @@
+// Package flight is in-flight delivery between two nodes, in order and exactly once: the origin's table of what a destination has not
+// acknowledged (Outgoing) and the destination's window of what it has seen (Incoming). Both are pure: time is an argument, and the
+// owner sends what is due. Nothing is stored beyond a message's deadline.
+//
+// # Sequences
+//
+// An origin numbers what it sends to one run of a destination from 1. Beside its sequence each message carries
+//
+//	back   how many sequences ago the same channel was last sent there; 0: nothing of that channel is unacknowledged
+//	ahead  how many sequences it is ahead of the base, the least sequence the origin still keeps
+//
+// A destination that meets an origin first begins at the base. What is below the base will not come again.
+//
+// # Sending again
+//
+// Links are reliable and ordered, so messages get lost only with a link, a relay, or a relay's full queue. A broken path makes
+// everything due at once (Reroute). All else is found by time-out: twice the smoothed time to acknowledgement plus 4
+// deviations (after RFC 6298), at least leastTimeout, doubled for each try. A message past its deadline is given up; the base says so.
+//
+// # Order
+//
+// A message whose predecessor in its channel has not been delivered is held, and only that. It is let go when the predecessor
+// is delivered, when the base has passed the predecessor, or at its own deadline.
+//
+// # Acknowledgements
+//
+// A destination acknowledges every AckDelay while messages come: all up to a sequence, ranges above it, and for how long it
+// had the newest one, which gives the origin a clean time sample. Acknowledgements are never themselves acknowledged or sent again; the next one says all that the last did.
+//
+// # Invariants
+//
+//  1. Incoming hands out every sequence at most once, and those of one channel in ascending order.
+//  2. Outgoing forgets a message only when it is acknowledged, past its deadline, or evicted, and tells which.
+//  3. If every message sent often enough arrives once, Incoming hands out all of them.
+//  4. Incoming spans at most Window sequences and holds at most HoldBytes; what does not fit is refused unseen, so that it comes again.
+package flight

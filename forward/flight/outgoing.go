@@ -1,0 +1,257 @@
+package flight
+
+import (
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// Times of the origin's side.
+const (
+	leastTimeout = 100 * time.Millisecond
+	mostTimeout  = 2 * time.Second
+	firstGuess   = 200 * time.Millisecond // time to acknowledgement before the first sample
+)
+
+// Outgoing is what one run of a destination has not yet acknowledged. Items are the owner's messages.
+type Outgoing[T any] struct {
+	Boot uint64 // of the destination's run
+
+	base     uint64 // sequence of entries[0]
+	entries  []entry[T]
+	channels map[uint64]uint64 // newest sequence by channel, from the base on
+	bytes    int
+	kept     int // entries not done
+	guess    time.Duration
+	smoothed time.Duration // time to acknowledgement; 0 before the first sample
+	variance time.Duration
+	checkAt  time.Time // before this nothing times out
+}
+
+type entry[T any] struct {
+	item     T
+	channel  uint64
+	back     uint64
+	size     int
+	sent     time.Time
+	deadline time.Time
+	tries    int
+	due      bool // to be sent again at once
+	done     bool // acknowledged or given up
+}
+
+// Resend is a message to send again.
+type Resend[T any] struct {
+	Seq, Back, Ahead uint64
+	Item             T
+}
+
+// NewOutgoing is the empty table for one run of a destination. Its sequences begin at first; guess is the time to acknowledgement to expect before the first sample, zero if unknown.
+func NewOutgoing[T any](boot, first uint64, guess time.Duration) *Outgoing[T] {
+	if guess <= 0 {
+		guess = firstGuess
+	}
+	return &Outgoing[T]{Boot: boot, base: first, channels: map[uint64]uint64{}, guess: guess}
+}
+
+// Add enters a message that is sent now and returns what it carries for this destination. The channel is a hash: two
+// channels that share one wait for each other, nothing worse.
+func (o *Outgoing[T]) Add(now time.Time, item T, channel uint64, size int, deadline time.Time) (seq, back, ahead uint64) {
+	seq = o.base + uint64(len(o.entries))
+	if last, ok := o.channels[channel]; ok {
+		back = seq - last
+	}
+	o.channels[channel] = seq
+	o.entries = append(o.entries, entry[T]{item: item, channel: channel, back: back, size: size, sent: now, deadline: deadline})
+	o.bytes += size
+	o.kept++
+	if check := now.Add(o.timeout(0)); o.kept == 1 || check.Before(o.checkAt) {
+		o.checkAt = check
+	}
+	return seq, back, uint64(len(o.entries) - 1)
+}
+
+// Bytes and Len are what the table holds.
+func (o *Outgoing[T]) Bytes() int { return o.bytes }
+
+// Len is the number of messages not yet acknowledged or given up.
+func (o *Outgoing[T]) Len() int { return o.kept }
+
+// Timeout is how long an acknowledgement may take now.
+func (o *Outgoing[T]) Timeout() time.Duration { return o.timeout(0) }
+
+func (o *Outgoing[T]) timeout(tries int) time.Duration {
+	guess := 2 * o.guess
+	if o.smoothed > 0 {
+		guess = 2*o.smoothed + 4*o.variance
+	}
+	return min(max(guess, leastTimeout)<<min(tries, 5), mostTimeout)
+}
+
+// Ack takes an acknowledgement in and returns how many messages it freed. One that does not fit what was sent is ignored.
+func (o *Outgoing[T]) Ack(now time.Time, a *wire.Ack) (freed int) {
+	end := o.base + uint64(len(o.entries)) // one past the newest
+	if a.Floor >= end || a.Newest >= end {
+		return 0
+	}
+	if e := o.at(a.Newest); e != nil && !e.done && e.tries == 0 { // RFC 6298 §3, Karn: no sample of what was sent twice
+		o.sample(now.Sub(e.sent) - a.Held)
+	}
+	for seq := o.base; seq <= a.Floor; seq++ {
+		freed += o.finish(seq)
+	}
+	for _, r := range a.Ranges {
+		if r.Last >= end {
+			break
+		}
+		for seq := max(r.First, o.base); seq <= r.Last; seq++ {
+			freed += o.finish(seq)
+		}
+	}
+	o.trim()
+	return freed
+}
+
+func (o *Outgoing[T]) sample(took time.Duration) {
+	if took <= 0 {
+		return
+	}
+	if o.smoothed == 0 {
+		o.smoothed, o.variance = took, took/2
+		return
+	}
+	off := took - o.smoothed
+	o.smoothed += off / 8
+	o.variance += (max(off, -off) - o.variance) / 4
+}
+
+func (o *Outgoing[T]) at(seq uint64) *entry[T] {
+	if seq < o.base || seq-o.base >= uint64(len(o.entries)) {
+		return nil
+	}
+	return &o.entries[seq-o.base]
+}
+
+// finish marks a message as done and says 1 if it was not.
+func (o *Outgoing[T]) finish(seq uint64) int {
+	e := o.at(seq)
+	if e == nil || e.done {
+		return 0
+	}
+	var none T
+	e.done, e.item = true, none
+	o.bytes -= e.size
+	o.kept--
+	return 1
+}
+
+// trim moves the base past what is done.
+func (o *Outgoing[T]) trim() {
+	n := 0
+	for n < len(o.entries) && o.entries[n].done {
+		// Only now may its channel start afresh: a message that was acknowledged may still be held for an earlier one.
+		if e := &o.entries[n]; o.channels[e.channel] == o.base+uint64(n) {
+			delete(o.channels, e.channel)
+		}
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	o.base += uint64(n)
+	old, rest := o.entries, o.entries[n:]
+	if n < len(rest) { // moving costs more than the memory that it frees
+		o.entries = rest
+		return
+	}
+	o.entries = append(old[:0], rest...)
+	clear(old[len(rest):])
+}
+
+// Reroute makes everything due: the path that it took is broken.
+func (o *Outgoing[T]) Reroute(now time.Time) {
+	for i := range o.entries {
+		o.entries[i].due = !o.entries[i].done
+	}
+	o.checkAt = now
+}
+
+// Due returns at most limit messages to send again, oldest first, and how many were given up at their deadline. What is returned
+// counts as sent now; Undo takes that back.
+func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired int) {
+	if o.kept == 0 || now.Before(o.checkAt) {
+		return nil, 0
+	}
+	o.checkAt = now.Add(mostTimeout)
+	for i := range o.entries {
+		e := &o.entries[i]
+		if e.done {
+			continue
+		}
+		if !now.Before(e.deadline) {
+			expired += o.finish(o.base + uint64(i))
+			continue
+		}
+		at := e.sent.Add(o.timeout(e.tries))
+		if e.due || !now.Before(at) {
+			if len(again) == limit {
+				o.checkAt = now
+				continue
+			}
+			e.due, e.sent = false, now
+			e.tries++
+			again = append(again, Resend[T]{Seq: o.base + uint64(i), Back: e.back, Ahead: uint64(i), Item: e.item})
+			at = now.Add(o.timeout(e.tries))
+		}
+		for _, t := range [...]time.Time{at, e.deadline} {
+			if t.Before(o.checkAt) {
+				o.checkAt = t
+			}
+		}
+	}
+	o.trim()
+	return again, expired
+}
+
+// Undo says that a message returned by Due could not be sent: it stays due.
+func (o *Outgoing[T]) Undo(now time.Time, seq uint64) {
+	if e := o.at(seq); e != nil && !e.done {
+		e.due = true
+		e.tries--
+		o.checkAt = now
+	}
+}
+
+// Evict gives up the oldest message and returns its size; false if there is none.
+func (o *Outgoing[T]) Evict() (size int, ok bool) {
+	for i := range o.entries {
+		if e := &o.entries[i]; !e.done {
+			size = e.size
+			o.finish(o.base + uint64(i))
+			o.trim()
+			return size, true
+		}
+	}
+	return 0, false
+}
+
+// Oldest is when the oldest message was first due to be given up; zero if there is none.
+func (o *Outgoing[T]) Oldest() time.Time {
+	for i := range o.entries {
+		if !o.entries[i].done {
+			return o.entries[i].deadline
+		}
+	}
+	return time.Time{}
+}
+
+// Base is the least sequence that is still kept, or the next one.
+func (o *Outgoing[T]) Base() uint64 { return o.base }
+
+// Next is when Due must be called again; zero if nothing is kept.
+func (o *Outgoing[T]) Next() time.Time {
+	if o.kept == 0 {
+		return time.Time{}
+	}
+	return o.checkAt
+}
