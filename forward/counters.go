@@ -16,6 +16,9 @@ const (
 	DropMalformed                 // a peer sent a frame that does not parse; its link is closed
 	DropGarbage                   // a datagram on the node port that is neither QUIC nor SWIM
 	DropUndelivered               // SWIM packets and control for others than known nodes
+	DropEvicted                   // the in-flight table was full; it was the oldest
+	DropRestarted                 // meant for, or from, an earlier run of a node
+	DropRefused                   // a destination had no room to hold it for order; it will come again
 	reasons                       // how many there are
 )
 
@@ -23,7 +26,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
-		"malformed", "garbage", "undelivered",
+		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused",
 	}[r]
 }
 
@@ -32,6 +35,9 @@ type Counters struct {
 	Originated atomic.Uint64 // copies of messages sent as their origin, one per next hop
 	Relayed    atomic.Uint64 // copies sent on for others
 	Delivered  atomic.Uint64 // messages that reached this node as a destination
+	Resent     atomic.Uint64 // copies sent again as their origin
+	Duplicates atomic.Uint64 // copies that had been delivered before
+	Acks       atomic.Uint64 // acknowledgements sent
 	Handshakes atomic.Uint64 // QUIC handshakes that others began; those that fail never become connections
 	Accepted   atomic.Uint64 // of these, completed
 	dropped    [reasons]atomic.Uint64

@@ -13,7 +13,7 @@
 // (RFC 9297) on lane 0 carry probes and echoes and nothing else, since a full receive queue drops them silently.
 //
 // One flusher per link takes at most 16 KiB of each lane in turn and writes them, so that many messages share a packet and a
-// large message does not hold up other lanes. The first message after idle goes at once; on long links flushes are
+// large message does not hold up other lanes. A few flushes go at once; on long links those of a lasting stream are
 // spaced by srtt/20, at least 0.5 and at most 2 ms, because each lost packet costs congestion window whatever its size.
 //
 // The node with the smaller ID dials; where that fails the other does. If two connections meet, both ends keep the one that

@@ -52,7 +52,9 @@ type Config struct {
 	Socket     net.PacketConn // closed when Run returns
 	Lanes      int            // lanes of the links that this node dials; default 8, at least 2
 	QueueBytes int            // bound of messages waiting per link; default 64 KiB
-	Log        zerolog.Logger
+	// FlightBytes bounds what this node sent as origin and is not acknowledged; the oldest are given up. Default 64 MiB.
+	FlightBytes int
+	Log         zerolog.Logger
 
 	// Emit takes an event. It may block for a moment, which slows the links down, but must not wait for the endpoint.
 	Emit func(Event)
@@ -69,6 +71,7 @@ const (
 	defaultLanes      = 8
 	maxLanes          = 16
 	defaultQueueBytes = 64 << 10
+	defaultFlight     = 64 << 20
 	packetQueue       = 1500 // room for one SWIM packet
 )
 
@@ -89,6 +92,9 @@ func (c *Config) validate() error {
 	if c.QueueBytes == 0 {
 		c.QueueBytes = defaultQueueBytes
 	}
+	if c.FlightBytes == 0 {
+		c.FlightBytes = defaultFlight
+	}
 	return errors.Join(errs...)
 }
 
@@ -104,6 +110,7 @@ type Endpoint struct {
 	client    *http3.Transport
 	clientTLS *tls.Config
 	forwarder *Forwarder
+	flights   *flights
 	counters  *Counters
 	numbers   atomic.Uint64   // of links
 	group     sync.WaitGroup  // every goroutine of the endpoint
@@ -112,7 +119,7 @@ type Endpoint struct {
 
 	mu    sync.Mutex // guards what follows
 	links map[wire.NodeID]*Link
-	inits map[*quic.Conn]*incoming
+	inits map[*quic.Conn]*gathering
 	ended bool
 }
 
@@ -128,10 +135,11 @@ func New(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: cfg, self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), began: time.Now(),
 		seed: laneSeed{maphash.MakeSeed()}, clientTLS: clientTLS, counters: new(Counters),
-		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*incoming{},
+		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{},
 		client: &http3.Transport{EnableDatagrams: true, DisableCompression: true},
 	}
 	e.forwarder = newForwarder(e)
+	e.flights = newFlights(e)
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	e.server = &http3.Server{
 		Handler: http.HandlerFunc(e.serve), EnableDatagrams: true, MaxHeaderBytes: 4 << 10,
@@ -159,6 +167,9 @@ func (e *Endpoint) Forwarder() *Forwarder { return e.forwarder }
 // Counters are the counters of links and forwarder.
 func (e *Endpoint) Counters() *Counters { return e.counters }
 
+// Flights is how much is under way.
+func (e *Endpoint) Flights() FlightState { return e.flights.state() }
+
 // Link is the link to a peer, if one is open.
 func (e *Endpoint) Link(peer wire.NodeID) *Link {
 	e.mu.Lock()
@@ -180,6 +191,7 @@ func (e *Endpoint) clock() int64 { return int64(time.Since(e.began)) }
 func (e *Endpoint) Run(ctx context.Context) error {
 	e.group.Go(func() { e.accept(e.ctx) })
 	e.group.Go(func() { e.readPackets(e.ctx) })
+	e.group.Go(func() { e.flights.run(e.ctx) })
 	<-ctx.Done()
 	e.mu.Lock()
 	e.ended = true
@@ -229,6 +241,15 @@ func (e *Endpoint) readPackets(ctx context.Context) {
 			return
 		}
 		e.cfg.Packet(append([]byte(nil), buf[:n]...), from, time.Now())
+	}
+}
+
+// background runs work that the endpoint waits for at its end; once it is ending, nothing new begins.
+func (e *Endpoint) background(work func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.ended {
+		e.group.Go(work)
 	}
 }
 

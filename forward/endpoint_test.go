@@ -91,12 +91,15 @@ func (s *station) use(costs map[wire.NodeID][]route.Link) {
 	for id, links := range costs {
 		db.Set(id, links)
 	}
-	snapshot := &Snapshot{Table: route.Compute(s.self, db), Links: map[wire.NodeID]*Link{}}
+	snapshot := &Snapshot{Table: route.Compute(s.self, db), Links: map[wire.NodeID]*Link{}, Boots: map[wire.NodeID]uint64{}}
 	for _, l := range s.Links() {
 		l.SetUsable(true)
 		snapshot.Links[l.Peer] = l
 	}
-	s.Forwarder().Publish(snapshot)
+	for id := range costs {
+		snapshot.Boots[id] = 1
+	}
+	s.Forwarder().Publish(snapshot, nil)
 }
 
 // bubble runs a test in virtual time over a network whose paths take 10 ms one way.
@@ -130,7 +133,7 @@ func TestLinkOpensAndCarries(t *testing.T) {
 		for _, size := range []int{0, 1, 100, 20_000, wire.MaxPayload} {
 			sent := time.Now()
 			m := wire.Message{Deadline: 5000, Tenant: []byte("t"), Channel: []byte("c"), Payload: bytes.Repeat([]byte("x"), size)}
-			if err := a.Forwarder().Send(ctx, &m, []wire.NodeID{b.self}); err != nil {
+			if err := a.Forwarder().Spread(ctx, &m, []wire.NodeID{b.self}); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)
@@ -148,7 +151,7 @@ func TestLinkOpensAndCarries(t *testing.T) {
 		}
 		// And backwards on the same connection.
 		m := wire.Message{Deadline: 5000, Tenant: []byte("t"), Channel: []byte("c"), Payload: []byte("back")}
-		if err := b.Forwarder().Send(ctx, &m, []wire.NodeID{a.self}); err != nil {
+		if err := b.Forwarder().Spread(ctx, &m, []wire.NodeID{a.self}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
@@ -184,7 +187,7 @@ func TestRelaySplitsDestinations(t *testing.T) {
 		}
 		m := wire.Message{Deadline: 5000, Tenant: []byte("t"), Channel: []byte("c"), Payload: []byte("hi")}
 		sent := time.Now()
-		if err := a.Forwarder().Send(ctx, &m, []wire.NodeID{relay.self, c.self, d.self}); err != nil {
+		if err := a.Forwarder().Spread(ctx, &m, []wire.NodeID{relay.self, c.self, d.self}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)

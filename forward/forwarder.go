@@ -22,7 +22,8 @@ const relayPatience = 20 * time.Millisecond
 // Snapshot is what the data plane knows of the mesh: immutable once published.
 type Snapshot struct {
 	Table *route.Table
-	Links map[wire.NodeID]*Link // usable links by neighbour
+	Links map[wire.NodeID]*Link  // usable links by neighbour
+	Boots map[wire.NodeID]uint64 // runs of the nodes that take part
 }
 
 // Forwarder sends messages towards their destinations. Its methods are safe for concurrent use.
@@ -39,8 +40,11 @@ func newForwarder(e *Endpoint) *Forwarder {
 	return f
 }
 
-// Publish makes s what the data plane goes by.
-func (f *Forwarder) Publish(s *Snapshot) { f.snapshot.Store(s) }
+// Publish makes s what the data plane goes by. Broken are the destinations whose path has just broken: what is under way there is sent again at once.
+func (f *Forwarder) Publish(s *Snapshot, broken []wire.NodeID) {
+	f.snapshot.Store(s)
+	f.endpoint.flights.reroute(broken)
+}
 
 // Reachable reports whether some usable link leads to id.
 func (f *Forwarder) Reachable(id wire.NodeID) bool {
@@ -55,28 +59,55 @@ func (f *Forwarder) Direct(id wire.NodeID) bool {
 // branch is the share of a message's destinations that one link takes.
 type branch struct {
 	link         *Link
-	destinations []wire.NodeID
+	destinations []wire.Destination
 }
 
 // split is the working memory of one forwarding step.
 type split struct {
 	branches []branch
-	left     []wire.NodeID // destinations still to be sent to
+	left     []wire.Destination // still to be sent to
 	head     []byte
 }
 
-// Send sends a message from its origin. A published message waits for room on full links until its deadline or ctx ends;
-// other classes drop at once. The error is ErrNoRoute, ctx's, or nil; destinations without a route do not keep the others from theirs.
-func (f *Forwarder) Send(ctx context.Context, m *wire.Message, destinations []wire.NodeID) error {
-	m.Origin, m.Boot, m.HopsLeft = f.endpoint.self, f.endpoint.cfg.Boot, wire.MaxHops
-	m.Via = m.Via[:0]
-	return f.send(ctx, m, destinations, nil)
-}
-
-func (f *Forwarder) send(ctx context.Context, m *wire.Message, destinations []wire.NodeID, from *Link) error {
+// Spread publishes a message from its origin to nodes with interest: numbered and kept until they have acknowledged it. It waits for room on
+// full links until the message's deadline or ctx ends; the error is ctx's. Whatever is not sent now is sent later while its deadline lasts.
+func (f *Forwarder) Spread(ctx context.Context, m *wire.Message, ids []wire.NodeID) error {
 	s := f.scratch.Get().(*split)
 	defer f.scratch.Put(s)
-	s.left = append(s.left[:0], destinations...)
+	f.originate(m)
+	s.left = f.endpoint.flights.enter(m, f.snapshot.Load(), ids, s.left[:0])
+	return f.send(ctx, m, s, nil)
+}
+
+// Send sends an unnumbered message from its origin to one node, if there is a route with room: ErrNoRoute, ErrLinkFull or nil.
+func (f *Forwarder) Send(m *wire.Message, to wire.NodeID) error {
+	f.originate(m)
+	return f.offer(m, wire.Destination{ID: to})
+}
+
+func (f *Forwarder) originate(m *wire.Message) {
+	m.Origin, m.Boot, m.HopsLeft = f.endpoint.self, f.endpoint.cfg.Boot, wire.MaxHops
+	m.Via = m.Via[:0]
+}
+
+// offer sends to one destination if there is a route with room.
+func (f *Forwarder) offer(m *wire.Message, d wire.Destination) error {
+	s := f.scratch.Get().(*split)
+	defer f.scratch.Put(s)
+	s.left = append(s.left[:0], d)
+	full, missing := f.step(s, m, nil)
+	switch {
+	case missing > 0:
+		return ErrNoRoute
+	case full != nil:
+		return ErrLinkFull
+	}
+	return nil
+}
+
+// send sends to all of s.left, waiting for room where it must.
+func (f *Forwarder) send(ctx context.Context, m *wire.Message, s *split, from *Link) error {
+	counters := f.endpoint.counters
 	began := time.Now()
 	patience := time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond
 	if from != nil {
@@ -84,14 +115,19 @@ func (f *Forwarder) send(ctx context.Context, m *wire.Message, destinations []wi
 	}
 	var timer *time.Timer
 	for {
-		full, err := f.step(s, m, from)
-		if len(s.left) == 0 || m.Class != wire.ClassPublish {
-			return err
+		full, missing := f.step(s, m, from)
+		if from != nil {
+			counters.Drop(DropNoRoute, missing)
+		}
+		if full == nil {
+			return nil
 		}
 		left := patience - time.Since(began)
 		if left <= 0 {
-			f.endpoint.counters.Drop(DropQueueFull, len(s.left))
-			return err
+			if from != nil { // an origin keeps it and tries again
+				counters.Drop(DropQueueFull, len(s.left))
+			}
+			return nil
 		}
 		if timer == nil {
 			timer = time.NewTimer(left)
@@ -104,35 +140,32 @@ func (f *Forwarder) send(ctx context.Context, m *wire.Message, destinations []wi
 		case <-full.Space():
 		case <-timer.C:
 		case <-ctx.Done():
-			f.endpoint.counters.Drop(DropQueueFull, len(s.left))
 			return ctx.Err()
 		}
 		m.AddAge(time.Since(waited))
 	}
 }
 
-// step sends to every destination whose link has room and leaves the others in s.left; full is one of their links.
-func (f *Forwarder) step(s *split, m *wire.Message, from *Link) (full *Link, err error) {
+// step sends to every destination whose link has room and leaves in s.left those whose link has none; full is one of these links. Missing is how many have no route.
+func (f *Forwarder) step(s *split, m *wire.Message, from *Link) (full *Link, missing int) {
 	counters := f.endpoint.counters
-	if missing := f.divide(s, m, from); missing > 0 {
-		counters.Drop(DropNoRoute, missing)
-		err = ErrNoRoute
-	}
+	missing = f.divide(s, m, from)
 	s.left = s.left[:0]
 	for i := range s.branches {
 		b := &s.branches[i]
 		s.head = wire.AppendMessageHead(s.head[:0], m, b.destinations)
-		switch sendErr := b.link.sendMessage(m, s.head); {
-		case sendErr == nil && from == nil:
+		switch err := b.link.sendMessage(m, s.head); {
+		case err == nil && m.Class != wire.ClassPublish:
+		case err == nil && from == nil:
 			counters.Originated.Add(1)
-		case sendErr == nil:
+		case err == nil:
 			counters.Relayed.Add(1)
-		case m.Class == wire.ClassPublish: // full, or closed since the snapshot: look again
+		default: // full, or closed since the snapshot: look again
 			s.left = append(s.left, b.destinations...)
 			full = b.link
 		}
 	}
-	return full, err
+	return full, missing
 }
 
 // divide groups s.left by the link to take and says how many destinations have none.
@@ -143,8 +176,8 @@ func (f *Forwarder) divide(s *split, m *wire.Message, from *Link) (missing int) 
 		came = from.Peer
 	}
 	s.branches = s.branches[:0]
-	for _, id := range s.left {
-		link := f.pick(snapshot, m, id, came)
+	for _, d := range s.left {
+		link := f.pick(snapshot, m, d.ID, came)
 		if link == nil {
 			missing++
 			continue
@@ -159,7 +192,7 @@ func (f *Forwarder) divide(s *split, m *wire.Message, from *Link) (missing int) 
 			}
 			s.branches[i].link, s.branches[i].destinations = link, s.branches[i].destinations[:0]
 		}
-		s.branches[i].destinations = append(s.branches[i].destinations, id)
+		s.branches[i].destinations = append(s.branches[i].destinations, d)
 	}
 	return missing
 }
@@ -194,10 +227,10 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 		counters.Drop(DropExpired, len(m.Destinations))
 		return
 	}
-	if i := slices.Index(m.Destinations, self); i >= 0 {
-		m.Destinations = slices.DeleteFunc(m.Destinations, func(id wire.NodeID) bool { return id == self })
-		counters.Delivered.Add(1)
-		f.endpoint.cfg.Deliver(m)
+	if i := slices.IndexFunc(m.Destinations, func(d wire.Destination) bool { return d.ID == self }); i >= 0 {
+		d := m.Destinations[i]
+		m.Destinations = slices.DeleteFunc(m.Destinations, func(d wire.Destination) bool { return d.ID == self })
+		f.take(m, d)
 	}
 	if len(m.Destinations) == 0 {
 		return
@@ -208,5 +241,53 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 	}
 	m.HopsLeft--
 	m.Via = append(m.Via, self)
-	_ = f.send(f.endpoint.ctx, m, m.Destinations, from)
+	f.relay(from, m)
+}
+
+// relay sends a message on that came from a link, to all of its destinations.
+func (f *Forwarder) relay(from *Link, m *wire.Message) {
+	s := f.scratch.Get().(*split)
+	defer f.scratch.Put(s)
+	s.left = append(s.left[:0], m.Destinations...)
+	if m.Class == wire.ClassPublish {
+		_ = f.send(f.endpoint.ctx, m, s, from)
+		return
+	}
+	full, missing := f.step(s, m, from)
+	f.endpoint.counters.Drop(DropNoRoute, missing)
+	if full != nil {
+		f.endpoint.counters.Drop(DropQueueFull, len(s.left))
+	}
+}
+
+// take deals with a message that has this node as destination.
+func (f *Forwarder) take(m *wire.Message, d wire.Destination) {
+	switch {
+	case m.Class == wire.ClassAck:
+		var a wire.Ack
+		if err := wire.ParseAck(m.Payload, &a); err != nil {
+			f.endpoint.counters.Drop(DropMalformed, 1)
+			return
+		}
+		f.endpoint.flights.acknowledged(m.Origin, &a)
+	case d.Seq != 0:
+		f.endpoint.flights.arrived(m, d)
+	default:
+		f.endpoint.cfg.Deliver(m)
+	}
+}
+
+// requeue sends on what waited for a link that no longer works. What this node is the origin of is sent again by its in-flight table.
+func (f *Forwarder) requeue(from *Link, stream []byte) {
+	var m wire.Message
+	for len(stream) > 0 {
+		frame, rest, _, err := wire.SplitFrame(stream, wire.MaxFrame)
+		if err != nil || frame == nil || wire.ParseMessage(frame, &m) != nil {
+			return // our own queue always parses
+		}
+		if m.Origin != f.endpoint.self {
+			f.relay(from, &m)
+		}
+		stream = rest
+	}
 }

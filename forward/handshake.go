@@ -126,8 +126,8 @@ func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3
 	return l, nil
 }
 
-// incoming gathers the lanes of a connection that a peer opened.
-type incoming struct {
+// gathering is the lanes of a connection that a peer opened, as they come.
+type gathering struct {
 	lanes []lane
 	have  int
 	boot  uint64
@@ -167,7 +167,7 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 		http.Error(w, "another node", http.StatusMisdirectedRequest)
 		return fmt.Errorf("%w: the peer looks for %.16q", ErrIdentity, want)
 	}
-	in, err := e.incoming(conn, count, boot)
+	in, err := e.gather(conn, count, boot)
 	if err != nil {
 		http.Error(w, "bad lane", http.StatusBadRequest)
 		return err
@@ -219,13 +219,13 @@ func takeOver(w http.ResponseWriter) (*http3.Stream, error) {
 	return streamer.HTTPStream()
 }
 
-// incoming is the gathering of conn's lanes; all of them must agree on count and boot.
-func (e *Endpoint) incoming(conn *quic.Conn, count int, boot uint64) (*incoming, error) {
+// gather is the gathering of conn's lanes; all of them must agree on count and boot.
+func (e *Endpoint) gather(conn *quic.Conn, count int, boot uint64) (*gathering, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	in := e.inits[conn]
 	if in == nil {
-		in = &incoming{lanes: make([]lane, count), have: 1, boot: boot, ready: make(chan struct{}), done: make(chan struct{})}
+		in = &gathering{lanes: make([]lane, count), have: 1, boot: boot, ready: make(chan struct{}), done: make(chan struct{})}
 		e.inits[conn] = in
 	}
 	if len(in.lanes) != count || in.boot != boot {
@@ -234,7 +234,7 @@ func (e *Endpoint) incoming(conn *quic.Conn, count int, boot uint64) (*incoming,
 	return in, nil
 }
 
-func (e *Endpoint) addLane(in *incoming, index int, str lane) error {
+func (e *Endpoint) addLane(in *gathering, index int, str lane) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if in.lanes[index] != nil {

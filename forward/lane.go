@@ -14,14 +14,17 @@ import (
 var errProtocol = errors.New("protocol error")
 
 const (
-	idleBuffer  = 2 << 10  // read buffer of a quiet lane: there are very many
-	busyBuffer  = 64 << 10 // of a lane in a burst
-	minSpacing  = 500 * time.Microsecond
-	maxSpacing  = 2 * time.Millisecond
-	spacedRTT   = 10 * time.Millisecond // from here on every flush is spaced
-	burstWindow = 5 * time.Millisecond  // window over which a near link's rate is judged
-	burstSize   = 150                   // frames in it above which flushes of a near link are spaced: 30,000/s
-	burstPause  = 50 * time.Microsecond
+	idleBuffer = 2 << 10  // read buffer of a quiet lane: there are very many
+	busyBuffer = 64 << 10 // of a lane in a burst
+
+	spacedRTT  = 10 * time.Millisecond // longer links are far: there packets are scarce, on near ones wake-ups are
+	farWindow  = 50 * time.Millisecond
+	farFlushes = 8 // in a window go at once; then they are spaced
+	minSpacing = 500 * time.Microsecond
+	maxSpacing = 2 * time.Millisecond
+	nearWindow = 5 * time.Millisecond
+	nearBurst  = 150 // messages in a window, 30,000/s, go at once; then flushes are spaced
+	burstPause = 50 * time.Microsecond
 )
 
 // readLane parses frames until the stream ends.
@@ -112,8 +115,8 @@ func refit(buf, rest []byte, need int, full bool) ([]byte, int) {
 func (l *Link) flush(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var last, windowStart time.Time
-	var windowFrames uint64
+	var last time.Time
+	var p pacer
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,10 +124,7 @@ func (l *Link) flush(ctx context.Context) error {
 		case <-l.wake:
 		}
 		now := time.Now()
-		if now.Sub(windowStart) > burstWindow {
-			windowStart, windowFrames = now, l.bytes.messagesOut.Load()
-		}
-		pause := spacing(time.Duration(l.srtt.Load()), l.bytes.messagesOut.Load()-windowFrames > burstSize)
+		pause := p.spacing(now, time.Duration(l.srtt.Load()), l.bytes.messagesOut.Load())
 		if wait := pause - now.Sub(last); wait > 0 {
 			timer.Reset(wait)
 			select {
@@ -140,12 +140,27 @@ func (l *Link) flush(ctx context.Context) error {
 	}
 }
 
-// spacing is the least time between two flushes.
-func spacing(srtt time.Duration, burst bool) time.Duration {
+// pacer decides how far apart flushes are, by what the current window has seen.
+type pacer struct {
+	start    time.Time
+	flushes  int
+	messages uint64 // of the link when the window began
+}
+
+// spacing is the least time between the last flush and this one.
+func (p *pacer) spacing(now time.Time, srtt time.Duration, messages uint64) time.Duration {
+	window := nearWindow
+	if srtt > spacedRTT {
+		window = farWindow
+	}
+	if now.Sub(p.start) > window {
+		*p = pacer{start: now, messages: messages}
+	}
+	p.flushes++
 	switch {
-	case srtt > spacedRTT:
+	case srtt > spacedRTT && p.flushes > farFlushes:
 		return min(max(srtt/20, minSpacing), maxSpacing)
-	case burst:
+	case srtt <= spacedRTT && messages-p.messages > nearBurst:
 		return burstPause
 	}
 	return 0

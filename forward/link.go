@@ -111,9 +111,26 @@ func (l *Link) SetRTT(srtt time.Duration) { l.srtt.Store(int64(srtt)) }
 func (l *Link) SetUsable(usable bool) {
 	l.usable.Store(usable)
 	if !usable {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.announceSpace()
+		l.abandon(func() {})
+	}
+}
+
+// abandon tells those who wait for room to look elsewhere, and takes back what no flush has begun to write, to be sent another way.
+func (l *Link) abandon(mark func()) {
+	l.mu.Lock()
+	mark()
+	l.announceSpace()
+	var streams [][]byte
+	for i := range l.out {
+		if box := &l.out[i]; i != controlLane && len(box.pending) > 0 {
+			streams = append(streams, box.pending)
+			l.queued -= len(box.pending)
+			box.pending = nil
+		}
+	}
+	l.mu.Unlock()
+	for _, stream := range streams {
+		l.endpoint.background(func() { l.endpoint.forwarder.requeue(l, stream) })
 	}
 }
 
@@ -246,11 +263,8 @@ func (l *Link) Close() { l.close(codeDone, "closed") }
 
 // close ends the connection; the link's goroutines notice.
 func (l *Link) close(code quic.ApplicationErrorCode, why string) {
-	l.mu.Lock()
-	l.closed = true
 	l.usable.Store(false)
-	l.announceSpace()
-	l.mu.Unlock()
+	l.abandon(func() { l.closed = true })
 	_ = l.conn.CloseWithError(code, why)
 }
 

@@ -1,0 +1,419 @@
+package forward
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward/flight"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+const (
+	flightTick  = 5 * time.Millisecond // grain of resends and acknowledgements while anything is under way
+	resendBatch = 256                  // messages sent again to one destination in a tick
+	goneAfter   = 10 * time.Minute     // when the state of a node that is no member is forgotten
+	sweepEvery  = time.Minute
+	cargoBytes  = 160 // what an entry takes beside its payload
+)
+
+// flights is the node's in-flight table: what it sent as origin and is not acknowledged, and what it has seen as destination.
+type flights struct {
+	endpoint *Endpoint
+	bytes    atomic.Int64 // of all outgoing entries
+	active   atomic.Bool  // the worker ticks
+	kick     chan struct{}
+
+	mu  sync.Mutex // guards the maps; taken before an entry's lock, never the other way
+	out map[wire.NodeID]*outgoing
+	in  map[wire.NodeID]*incoming
+}
+
+// outgoing is the table of one destination.
+type outgoing struct {
+	mu    sync.Mutex // guards what follows
+	table *flight.Outgoing[*cargo]
+	gone  time.Time // since when it is no member; zero: it is one
+}
+
+// incomingFlight is the window of one origin. Its lock is held while messages are handed out, since their order is what it is for; Deliver neither blocks nor
+// calls back.
+type incoming struct {
+	mu     sync.Mutex // guards what follows
+	window *flight.Incoming[*wire.Message]
+	gone   time.Time
+}
+
+// cargo is a message that its origin keeps until all destinations have acknowledged it: one copy for all.
+type cargo struct {
+	message wire.Message
+	born    time.Time
+}
+
+func newFlights(e *Endpoint) *flights {
+	return &flights{endpoint: e, kick: make(chan struct{}, 1), out: map[wire.NodeID]*outgoing{}, in: map[wire.NodeID]*incoming{}}
+}
+
+// cloneMessage copies a message into memory of its own.
+func cloneMessage(m *wire.Message) wire.Message {
+	c := *m
+	b := make([]byte, 0, len(m.Tenant)+len(m.Channel)+len(m.Payload))
+	b = append(append(append(b, m.Tenant...), m.Channel...), m.Payload...)
+	t, ch := len(m.Tenant), len(m.Tenant)+len(m.Channel)
+	c.Tenant, c.Channel, c.Payload = b[:t:t], b[t:ch:ch], b[ch:]
+	c.Via = slices.Clone(m.Via)
+	c.Destinations = nil
+	return c
+}
+
+// enter numbers a message for its destinations and keeps it until they have it. Destinations of unknown boot are left out.
+func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, to []wire.Destination) []wire.Destination {
+	now := time.Now()
+	c := &cargo{message: cloneMessage(m), born: now}
+	deadline := now.Add(time.Duration(m.Deadline) * time.Millisecond)
+	channel := f.endpoint.seed.of(m)
+	size := len(m.Payload) + cargoBytes
+	for _, id := range ids {
+		boot, known := s.Boots[id]
+		if !known {
+			f.endpoint.counters.Drop(DropNoRoute, 1)
+			continue
+		}
+		o := f.outgoing(id, boot, s)
+		o.mu.Lock()
+		f.renew(o, boot, s, id)
+		seq, back, ahead := o.table.Add(now, c, channel, size, deadline)
+		to = append(to, wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)})
+		o.mu.Unlock()
+		f.bytes.Add(int64(size))
+	}
+	f.wake()
+	for f.bytes.Load() > int64(f.endpoint.cfg.FlightBytes) && f.evict() {
+	}
+	return to
+}
+
+func (f *flights) outgoing(id wire.NodeID, boot uint64, s *Snapshot) *outgoing {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o := f.out[id]
+	if o == nil {
+		o = &outgoing{table: f.table(id, boot, s)}
+		f.out[id] = o
+	}
+	return o
+}
+
+// table is an empty table for a run of a destination. Its sequences must lie above any that this run of ours has used towards it, even if that was
+// forgotten meanwhile; nobody sends a million messages a second for long.
+func (f *flights) table(id wire.NodeID, boot uint64, s *Snapshot) *flight.Outgoing[*cargo] {
+	first := uint64(1)
+	if up := time.Since(f.endpoint.began); up >= goneAfter {
+		first = uint64(up / time.Microsecond)
+	}
+	guess := time.Duration(0)
+	if s.Table != nil {
+		if r, ok := s.Table.Lookup(id); ok {
+			guess = 2*time.Duration(r.Cost)*time.Microsecond + flight.AckDelay
+		}
+	}
+	return flight.NewOutgoing[*cargo](boot, first, guess)
+}
+
+// renew starts a table afresh for a later run of its destination: what the earlier run had not acknowledged went with it.
+func (f *flights) renew(o *outgoing, boot uint64, s *Snapshot, id wire.NodeID) {
+	if boot <= o.table.Boot {
+		return
+	}
+	f.bytes.Add(-int64(o.table.Bytes()))
+	f.endpoint.counters.Drop(DropRestarted, o.table.Len())
+	o.table = f.table(id, boot, s)
+}
+
+// evict gives up the oldest message of all; false if there is none.
+func (f *flights) evict() bool {
+	var oldest *outgoing
+	var at time.Time
+	for _, o := range f.outgoings() {
+		o.mu.Lock()
+		if t := o.table.Oldest(); !t.IsZero() && (oldest == nil || t.Before(at)) {
+			oldest, at = o, t
+		}
+		o.mu.Unlock()
+	}
+	if oldest == nil {
+		return false
+	}
+	oldest.mu.Lock()
+	size, ok := oldest.table.Evict()
+	oldest.mu.Unlock()
+	f.bytes.Add(-int64(size))
+	f.endpoint.counters.Drop(DropEvicted, 1)
+	return ok
+}
+
+func (f *flights) outgoings() []*outgoing {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Values(f.out))
+}
+
+// arrived takes a numbered message that has this node as destination.
+func (f *flights) arrived(m *wire.Message, d wire.Destination) {
+	e := f.endpoint
+	if d.Boot != uint16(e.cfg.Boot) {
+		e.counters.Drop(DropRestarted, 1)
+		f.sendAck(m.Origin, &wire.Ack{OriginBoot: m.Boot}) // tells the origin which run it talks to
+		return
+	}
+	now := time.Now()
+	in := f.incoming(m, d)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case m.Boot < in.window.Boot:
+		e.counters.Drop(DropRestarted, 1)
+		return
+	case m.Boot > in.window.Boot: // the origin has restarted: the holes of its earlier run will not fill
+		in.window.Flush(f.deliver)
+		in.window = flight.NewIncoming[*wire.Message](m.Boot, d.Seq-d.Ahead)
+	}
+	a := flight.Arrival[*wire.Message]{
+		Seq: d.Seq, Back: d.Back, Ahead: d.Ahead, Item: m, Size: len(m.Payload) + cargoBytes,
+		Deadline: now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond),
+	}
+	if in.window.Holds(a) {
+		c := cloneMessage(m)
+		a.Item = &c
+	}
+	switch in.window.Receive(now, a, f.deliver) {
+	case flight.Duplicate:
+		e.counters.Duplicates.Add(1)
+	case flight.Refused:
+		e.counters.Drop(DropRefused, 1)
+	case flight.Accepted:
+	}
+	f.wake()
+}
+
+func (f *flights) deliver(m *wire.Message) {
+	f.endpoint.counters.Delivered.Add(1)
+	f.endpoint.cfg.Deliver(m)
+}
+
+func (f *flights) incoming(m *wire.Message, d wire.Destination) *incoming {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.in[m.Origin]
+	if in == nil {
+		in = &incoming{window: flight.NewIncoming[*wire.Message](m.Boot, d.Seq-d.Ahead)}
+		f.in[m.Origin] = in
+	}
+	return in
+}
+
+// acknowledged takes an acknowledgement from a destination.
+func (f *flights) acknowledged(from wire.NodeID, a *wire.Ack) {
+	e := f.endpoint
+	f.mu.Lock()
+	o := f.out[from]
+	f.mu.Unlock()
+	if o == nil || a.OriginBoot != e.cfg.Boot {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if a.Boot > o.table.Boot {
+		f.renew(o, a.Boot, e.forwarder.snapshot.Load(), from)
+		return
+	}
+	if a.Boot == o.table.Boot {
+		before := o.table.Bytes()
+		o.table.Ack(time.Now(), a)
+		f.bytes.Add(int64(o.table.Bytes() - before))
+	}
+}
+
+// reroute sends at once what is under way to destinations whose path broke.
+func (f *flights) reroute(ids []wire.NodeID) {
+	if len(ids) == 0 {
+		return
+	}
+	now := time.Now()
+	f.mu.Lock()
+	for _, id := range ids {
+		if o := f.out[id]; o != nil {
+			o.mu.Lock()
+			o.table.Reroute(now)
+			o.mu.Unlock()
+		}
+	}
+	f.mu.Unlock()
+	f.active.Store(true)
+	f.signal()
+}
+
+// wake makes the worker tick until nothing is under way.
+func (f *flights) wake() {
+	if !f.active.Load() && f.active.CompareAndSwap(false, true) {
+		f.signal()
+	}
+}
+
+func (f *flights) signal() {
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+// run sends acknowledgements and what is to be sent again until ctx ends.
+func (f *flights) run(ctx context.Context) {
+	timer := time.NewTimer(sweepEvery)
+	defer timer.Stop()
+	swept := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.kick:
+		case <-timer.C:
+		}
+		f.active.Store(false)
+		busy := f.work(time.Now())
+		if busy {
+			f.active.Store(true)
+		}
+		if now := time.Now(); now.Sub(swept) > sweepEvery {
+			f.sweep(now)
+			swept = now
+		}
+		if f.active.Load() {
+			timer.Reset(flightTick)
+		} else {
+			timer.Reset(sweepEvery)
+		}
+	}
+}
+
+// work does one tick and reports whether there will be more to do.
+func (f *flights) work(now time.Time) (busy bool) {
+	f.mu.Lock()
+	ins := maps.Clone(f.in)
+	outs := maps.Clone(f.out)
+	f.mu.Unlock()
+	var a wire.Ack
+	for id, in := range ins {
+		in.mu.Lock()
+		in.window.Expire(now, f.deliver)
+		due := in.window.Ack(now, &a)
+		busy = busy || !in.window.Next().IsZero()
+		in.mu.Unlock()
+		if due {
+			f.sendAck(id, &a)
+		}
+	}
+	for id, o := range outs {
+		busy = f.resend(now, id, o) || busy
+	}
+	return busy
+}
+
+// resend sends again what is due to one destination and reports whether anything is under way there.
+func (f *flights) resend(now time.Time, id wire.NodeID, o *outgoing) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.table.Len() == 0 {
+		return false
+	}
+	before := o.table.Bytes()
+	again, expired := o.table.Due(now, resendBatch)
+	f.bytes.Add(int64(o.table.Bytes() - before))
+	f.endpoint.counters.Drop(DropExpired, expired)
+	for _, r := range again {
+		m := r.Item.message
+		m.AddAge(now.Sub(r.Item.born))
+		d := wire.Destination{ID: id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
+		switch f.endpoint.forwarder.offer(&m, d) {
+		case ErrLinkFull:
+			o.table.Undo(now, r.Seq)
+		case nil:
+			f.endpoint.counters.Resent.Add(1)
+		}
+	}
+	return true
+}
+
+// sendAck sends an acknowledgement; if that fails, the next says the same and more.
+func (f *flights) sendAck(to wire.NodeID, a *wire.Ack) {
+	a.Boot = f.endpoint.cfg.Boot
+	m := wire.Message{Class: wire.ClassAck, Deadline: ackDeadline, Payload: wire.AppendAck(nil, a)}
+	_ = f.endpoint.forwarder.Send(&m, to)
+	f.endpoint.counters.Acks.Add(1)
+}
+
+// ackDeadline is the age in ms at which an acknowledgement is dropped.
+const ackDeadline = 2000
+
+// sweep forgets nodes that have not been members for long.
+func (f *flights) sweep(now time.Time) {
+	boots := f.endpoint.forwarder.snapshot.Load().Boots
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, o := range f.out {
+		o.mu.Lock()
+		if lapsed(&o.gone, now, boots, id) && o.table.Len() == 0 {
+			delete(f.out, id)
+		}
+		o.mu.Unlock()
+	}
+	for id, in := range f.in {
+		in.mu.Lock()
+		if lapsed(&in.gone, now, boots, id) {
+			in.window.Flush(f.deliver)
+			delete(f.in, id)
+		}
+		in.mu.Unlock()
+	}
+}
+
+// lapsed keeps the time since which a node is no member, and reports whether that is long ago.
+func lapsed(gone *time.Time, now time.Time, boots map[wire.NodeID]uint64, id wire.NodeID) bool {
+	if _, member := boots[id]; member {
+		*gone = time.Time{}
+		return false
+	}
+	if gone.IsZero() {
+		*gone = now
+	}
+	return now.Sub(*gone) > goneAfter
+}
+
+// FlightState is how much is under way.
+type FlightState struct {
+	Outgoing, OutgoingBytes int // messages sent and not acknowledged
+	Held, HeldBytes         int // messages that wait for an earlier one of their channel
+}
+
+// state sums up the tables.
+func (f *flights) state() (s FlightState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range f.out {
+		o.mu.Lock()
+		s.Outgoing += o.table.Len()
+		s.OutgoingBytes += o.table.Bytes()
+		o.mu.Unlock()
+	}
+	for _, in := range f.in {
+		in.mu.Lock()
+		n, b := in.window.Held()
+		s.Held += n
+		s.HeldBytes += b
+		in.mu.Unlock()
+	}
+	return s
+}
