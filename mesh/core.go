@@ -1,0 +1,308 @@
+package mesh
+
+import (
+	"cmp"
+	"crypto/ed25519"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward/route"
+	"github.com/fastpubsub/fastpubsub/gossip/interest"
+	"github.com/fastpubsub/fastpubsub/latency"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// Periods of the core.
+const (
+	spfPause      = 50 * time.Millisecond  // least time between two route computations
+	interestPause = 10 * time.Millisecond  // how long changes of interest gather
+	politeness    = time.Second            // how long the larger ID leaves the dialling to the smaller
+	dialFirst     = 500 * time.Millisecond // pause after a first failed dial
+	dialMost      = 8 * time.Second
+	wantAgain     = 500 * time.Millisecond // before the same record is asked for again
+	strangerKept  = 2 * time.Minute        // how long records of a node that is no member are kept
+	strangersMost = 1024                   // origins that are no members whose records are kept
+	digestPause   = 7 * time.Second        // between whole digests to one neighbour, taken in turn
+)
+
+// core is the control plane of one node as a pure state machine: events in, effects out, time as an argument. One goroutine owns it.
+type core struct {
+	self    wire.NodeID
+	meta    wire.Meta // of this node
+	boot    uint64
+	key     ed25519.PrivateKey
+	rnd     *rand.Rand
+	peers   map[wire.NodeID]*peer
+	store   *recordStore
+	db      *route.Database
+	table   *route.Table
+	index   *interest.Index
+	local   *interest.Local
+	prober  *latency.Prober
+	adverts *latency.Advertiser
+	wants   map[recordKey]time.Time // when a record was last asked for
+
+	version      map[wire.RecordKind]uint64 // of this node's own records
+	vector       []wire.Link                // links as last advertised
+	routesDirty  bool
+	usableDirty  bool
+	broken       map[wire.NodeID]bool // destinations whose path has broken since routes were last published
+	urgent       bool                 // a link went down or came up: advertise at once
+	costsDirty   bool
+	interestDue  time.Time // zero: nothing gathered
+	spfAt        time.Time // of the last computation
+	digestAt     time.Time // of the next whole digest to a neighbour
+	sweepAt      time.Time
+	leaving      bool
+	computations uint64
+	effects      []effect
+}
+
+// peer is another node: a member, the far end of a link, or merely the origin of records that came ahead of it.
+type peer struct {
+	id       wire.NodeID
+	meta     wire.Meta
+	addrs    memberUp // as SWIM said last
+	member   bool     // SWIM says alive
+	link     uint64   // number of the open link, 0 none
+	linkBoot uint64
+	up       bool // probes say that the link works
+	dialing  bool
+	dialAt   time.Time
+	dialWait time.Duration
+	since    time.Time // when it was first heard of or stopped being a member
+	downs    int
+}
+
+// active reports whether the node takes part in routes: SWIM's word, or that of a working link where SWIM errs.
+func (p *peer) active() bool { return p.member || p.up && p.meta.ID != 0 }
+
+// newCore is a core at rest; the caller hands it interest.Index to share with the data plane.
+func newCore(key ed25519.PrivateKey, boot uint64, index *interest.Index, rnd *rand.Rand, timing latency.Config, now time.Time) *core {
+	c := &core{
+		self: wire.IDOf(key.Public().(ed25519.PublicKey)), boot: boot, key: key, rnd: rnd,
+		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: index,
+		local: interest.NewLocal(), wants: map[recordKey]time.Time{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
+		prober: latency.NewProber(timing, rnd), adverts: latency.NewAdvertiser(timing),
+		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), interestDue: now,
+	}
+	c.table = route.Compute(c.self, c.db)
+	c.originateLinks(nil)
+	return c
+}
+
+// step takes what happened up to now and returns what to do. It is also to be called, without events, at next.
+func (c *core) step(now time.Time, events []event) []effect {
+	c.effects = nil
+	ticked := len(events) == 0
+	for _, e := range events {
+		_, is := e.(polled)
+		ticked = ticked || is
+		c.handle(now, e)
+	}
+	if ticked { // else it is not known what links have heard of late
+		c.measure(now)
+	}
+	c.dialDue(now)
+	c.flushInterest(now)
+	c.advertise(now)
+	c.computeRoutes(now)
+	c.exchange(now)
+	c.sweep(now)
+	return c.effects
+}
+
+func (c *core) do(e effect) { c.effects = append(c.effects, e) }
+
+func (c *core) handle(now time.Time, e event) {
+	switch e := e.(type) {
+	case memberUp:
+		c.memberUp(now, e)
+	case memberDown:
+		c.memberDown(now, e)
+	case linkOpened:
+		c.linkOpened(now, e)
+	case linkClosed:
+		c.linkClosed(now, e)
+	case dialed:
+		c.dialEnded(now, e)
+	case echoed:
+		if p := c.peers[e.peer]; p != nil && p.link == e.link {
+			c.prober.Link(e.peer).Echo(e.at, e.seq, e.rtt)
+			c.costsDirty = true
+			c.do(setRTT{e.peer, c.prober.Link(e.peer).Stats().SRTT})
+		}
+	case activity:
+		c.noteActivity(e)
+	case polled: // step sees to it
+	case recordsCame:
+		c.recordsCame(now, e)
+	case digestCame:
+		c.digestCame(now, e)
+	case wantCame:
+		c.answer(e.digest.From, e.digest.Entries)
+	case interestChanged:
+		c.interestChanged(now, e)
+	case leaving:
+		c.leaving, c.urgent, c.costsDirty = true, true, true
+	}
+}
+
+// next is when step must be called again even if nothing happens.
+func (c *core) next(now time.Time) time.Time {
+	at := c.digestAt
+	earlier := func(t time.Time) {
+		if !t.IsZero() && t.Before(at) {
+			at = t
+		}
+	}
+	earlier(c.sweepAt)
+	earlier(c.prober.Next())
+	if t, ok := c.adverts.Next(); ok {
+		earlier(t)
+	}
+	earlier(c.interestDue)
+	if c.routesDirty {
+		earlier(c.spfAt.Add(spfPause))
+	}
+	for _, p := range c.peers {
+		if p.wantsDial() && !c.leaving {
+			earlier(p.dialAt)
+		}
+	}
+	if at.Before(now) {
+		return now
+	}
+	return at
+}
+
+// computeRoutes recomputes the table at the first change, and then at most every spfPause.
+func (c *core) computeRoutes(now time.Time) {
+	if c.routesDirty && !now.Before(c.spfAt.Add(spfPause)) {
+		before := c.table
+		c.table = route.Compute(c.self, c.db)
+		c.noteBroken(before)
+		c.spfAt = now
+		c.routesDirty = false
+		c.usableDirty = true
+		c.computations++
+	}
+	if !c.usableDirty {
+		return
+	}
+	c.usableDirty = false
+	var usable []wire.NodeID
+	for id, p := range c.peers {
+		if p.up && p.active() {
+			usable = append(usable, id)
+		}
+	}
+	slices.Sort(usable)
+	boots := make(map[wire.NodeID]uint64, len(c.peers))
+	for id, p := range c.peers {
+		if p.active() {
+			boots[id] = p.meta.Boot
+		}
+	}
+	c.do(publishRoutes{table: c.table, usable: usable, boots: boots, broken: slices.Sorted(maps.Keys(c.broken))})
+	clear(c.broken)
+}
+
+// noteBroken gathers the destinations whose former path has lost a link, and those that have become reachable: what is under way there is to be sent again. A path that was merely
+// left for a better one still delivers.
+func (c *core) noteBroken(before *route.Table) {
+	for to := range c.table.All() {
+		path := before.Path(to)
+		if len(path) == 0 {
+			c.broken[to] = true
+		}
+		for i := 1; i < len(path); i++ {
+			if _, ok := c.db.Cost(path[i-1], path[i]); !ok {
+				c.broken[to] = true
+			}
+		}
+	}
+}
+
+// advertise tells the mesh what this node's links cost, when the damping lets it.
+func (c *core) advertise(now time.Time) {
+	if next, ok := c.adverts.Next(); !c.costsDirty && !c.urgent && (!ok || now.Before(next)) {
+		return
+	}
+	var costs []latency.Cost
+	if !c.leaving {
+		for id, p := range c.peers {
+			if p.up {
+				costs = append(costs, latency.Cost{To: id, Cost: c.prober.Link(id).Cost()})
+			}
+		}
+	}
+	slices.SortFunc(costs, func(a, b latency.Cost) int { return cmp.Compare(a.To, b.To) })
+	vector, due := c.adverts.Offer(now, costs, c.urgent)
+	c.costsDirty = false
+	if !due {
+		if _, held := c.adverts.Next(); !held {
+			c.urgent = false // all is as it was told; what comes next is judged by itself
+		}
+		return
+	}
+	c.urgent = false
+	links := make([]wire.Link, 0, len(vector))
+	for _, v := range vector {
+		links = append(links, wire.Link{To: v.To, Cost: v.Cost})
+	}
+	c.originateLinks(links)
+}
+
+func (c *core) originateLinks(links []wire.Link) {
+	c.vector = links
+	c.setLinks(c.self, links)
+	c.originate(wire.RecordLinks, wire.AppendLinks(nil, links), true)
+}
+
+// setLinks puts a node's links into the database that routes are computed from.
+func (c *core) setLinks(origin wire.NodeID, links []wire.Link) {
+	out := make([]route.Link, 0, len(links))
+	for _, l := range links {
+		out = append(out, route.Link{To: l.To, Cost: l.Cost})
+	}
+	if c.db.Set(origin, out) {
+		c.routesDirty = true
+	}
+}
+
+// originate signs and spreads the next version of one of this node's own records.
+func (c *core) originate(kind wire.RecordKind, body []byte, whole bool) {
+	r := wire.Record{Boot: c.boot, Kind: kind, Body: body}
+	if !whole {
+		r.Base = c.version[kind]
+	}
+	c.version[kind]++
+	r.Version = c.version[kind]
+	wire.SignRecord(&r, c.key)
+	c.store.accept(r)
+	c.spread(r, 0)
+}
+
+func (c *core) interestChanged(now time.Time, e interestChanged) {
+	if e.wanted {
+		c.local.Add(e.tenant, e.pattern)
+	} else {
+		c.local.Remove(e.tenant, e.pattern)
+	}
+	if c.interestDue.IsZero() {
+		c.interestDue = now.Add(interestPause)
+	}
+}
+
+func (c *core) flushInterest(now time.Time) {
+	if c.interestDue.IsZero() || now.Before(c.interestDue) {
+		return
+	}
+	c.interestDue = time.Time{}
+	if body, whole, changed := c.local.Flush(); changed {
+		c.originate(wire.RecordInterest, body, whole)
+	}
+}

@@ -1,0 +1,261 @@
+package mesh
+
+import (
+	"testing"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/latency"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// dials are the times, since the start, at which a node is dialled.
+func dials(all []stamped, began time.Time) []time.Duration {
+	var out []time.Duration
+	for _, s := range all {
+		if _, ok := s.effect.(dial); ok {
+			out = append(out, s.at.Sub(began))
+		}
+	}
+	return out
+}
+
+func TestDialPoliteness(t *testing.T) {
+	for _, test := range []struct {
+		what       string
+		self, peer int
+		want       time.Duration
+	}{
+		{"the smaller ID dials at once", 2, 4, 0},
+		{"the larger waits", 4, 2, politeness},
+	} {
+		r := newRig(t, test.self)
+		began := r.now
+		effects := r.step(r.member(test.peer, 1))
+		all := []stamped{}
+		for _, e := range effects {
+			all = append(all, stamped{began, e})
+		}
+		all = append(all, r.pass(5*time.Second)...)
+		if got := dials(all, began); len(got) != 1 || got[0] != test.want {
+			t.Errorf("%s: dialled at %v, want %v once: no second while one runs", test.what, got, test.want)
+		}
+		for _, s := range all {
+			if d, ok := s.effect.(dial); ok && (d.peer != r.id(test.peer) || d.addr != addrOf(test.peer)) {
+				t.Errorf("%s: dialled %v at %v", test.what, d.peer, d.addr)
+			}
+		}
+	}
+}
+
+func TestNoDialWhereALinkIs(t *testing.T) {
+	r := newRig(t, 4)
+	r.step(r.member(2, 1))
+	r.pass(politeness / 2)
+	r.step(r.open(2, 1))
+	if effects := r.passed(5 * time.Second); len(of[dial](effects)) > 0 {
+		t.Error("dialled though the peer opened a link")
+	}
+}
+
+func TestDialBackOff(t *testing.T) {
+	r := newRig(t, 2)
+	at := r.now
+	if len(of[dial](r.step(r.member(4, 1)))) != 1 {
+		t.Fatal("no first dial")
+	}
+	pause := time.Duration(0)
+	for attempt := range 12 {
+		r.now = at.Add(10 * time.Millisecond)
+		r.step(dialed{peer: r.id(4)})
+		failed := r.now
+		all := dials(r.pass(20*time.Second), failed)
+		if len(all) != 1 {
+			t.Fatalf("attempt %d: %d dials", attempt, len(all))
+		}
+		pause = min(max(pause*3/2, dialFirst), dialMost)
+		if low, high := pause*3/4, pause*5/4; all[0] < low || all[0] > high {
+			t.Errorf("attempt %d: %v after the failure, want %v to %v", attempt, all[0], low, high)
+		}
+		at = r.now
+	}
+	// A link resets it.
+	r.step(dialed{peer: r.id(4), ok: true}, r.open(4, 1))
+	r.step(linkClosed{r.id(4), r.number})
+	r.pass(time.Second)
+	r.step(dialed{peer: r.id(4)})
+	began := r.now
+	if got := dials(r.pass(5*time.Second), began); len(got) != 1 || got[0] > dialFirst*5/4 {
+		t.Errorf("dials at %v after a link had worked", got)
+	}
+}
+
+// A dial ends before the link that it opened is reported: these are two goroutines.
+func TestDialIsNotRepeatedBeforeItsLinkOpens(t *testing.T) {
+	r := newRig(t, 2)
+	r.step(r.member(4, 1))
+	effects := r.step(dialed{peer: r.id(4), ok: true})
+	effects = append(effects, r.passed(100*time.Millisecond)...)
+	effects = append(effects, r.step(r.open(4, 1))...)
+	effects = append(effects, r.passed(5*time.Second)...)
+	if n := len(of[dial](effects)); n != 0 {
+		t.Errorf("%d more dials", n)
+	}
+	// But a link that never came is no link.
+	r.step(linkClosed{r.id(4), r.number})
+	r.pass(time.Second)
+	r.step(dialed{peer: r.id(4), ok: true})
+	if n := len(of[dial](r.passed(5 * time.Second))); n != 1 {
+		t.Errorf("%d dials after one that brought no link", n)
+	}
+}
+
+func TestRedialAfterALinkIsLost(t *testing.T) {
+	for _, test := range []struct {
+		self, peer     int
+		soonest, least time.Duration
+	}{{2, 4, dialFirst / 4 * 3 / 4, dialFirst / 4 * 5 / 4}, {4, 2, politeness, politeness}} {
+		r := newRig(t, test.self)
+		r.step(r.member(test.peer, 1), r.open(test.peer, 1))
+		r.pass(time.Second)
+		r.step(linkClosed{r.id(test.peer), r.number})
+		began := r.now
+		if got := dials(r.pass(5*time.Second), began); len(got) != 1 || got[0] < test.soonest || got[0] > test.least {
+			t.Errorf("node %d: dials at %v, want one at %v to %v", test.self, got, test.soonest, test.least)
+		}
+	}
+}
+
+func TestNoDialWhileLeaving(t *testing.T) {
+	r := newRig(t, 4)
+	r.step(r.member(2, 1), r.member(6, 1)) // 6 is dialled, 2 would be in a second
+	r.step(leaving{})
+	if effects := r.passed(5 * time.Second); len(of[dial](effects)) > 0 { // and pass fails if the core spins
+		t.Error("a leaving node dials")
+	}
+}
+
+// What is said of a link that was replaced is not said of the link.
+func TestReplacedLink(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(4)
+	old, p := r.number, r.c.peers[r.id(4)]
+	effects := r.step(r.open(4, 1))
+	if p.link != r.number || p.up || r.c.prober.Link(p.id).Stats().SRTT != 0 {
+		t.Fatal("the new link is not taken as new")
+	}
+	published := of[publishRoutes](effects)
+	if len(published) == 0 || len(published[len(published)-1].usable) != 0 {
+		t.Error("the data plane still uses the old link")
+	}
+	delete(r.echo, p.id)
+	for _, stale := range []event{
+		linkClosed{p.id, old},
+		echoed{p.id, old, 1, time.Millisecond, r.now},
+		activity{p.id, old, r.now.Add(time.Second), r.now.Add(time.Second)},
+		linkOpened{p.id, 1, old}, // the reports of two links may overtake each other
+	} {
+		r.step(stale)
+		if stats := r.c.prober.Link(p.id).Stats(); p.link != r.number || stats.SRTT != 0 || stats.Refused != 0 {
+			t.Errorf("%#v: link %d, %+v", stale, p.link, stats)
+		}
+	}
+	r.step(linkClosed{p.id, r.number})
+	if p.link != 0 {
+		t.Error("the link is closed and yet there")
+	}
+	for _, nobody := range []event{linkClosed{1, 9}, echoed{1, 9, 1, 1, r.now}, activity{1, 9, r.now, r.now}, dialed{1, true}} {
+		r.step(nobody)
+	}
+	if r.c.peers[1] != nil {
+		t.Error("news of a link made a peer")
+	}
+}
+
+// A connection that breaks is a failure of the link, which must prove itself before it is used again (RFC 2439).
+func TestBrokenLinkComesUpSlower(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(4)
+	waited := make([]int, 0, 4)
+	for range 4 {
+		r.step(linkClosed{r.id(4), r.number})
+		r.step(r.open(4, 1))
+		began := r.now
+		for !r.c.peers[r.id(4)].up {
+			r.pass(time.Millisecond)
+			if r.now.Sub(began) > time.Minute {
+				t.Fatal("never up again")
+			}
+		}
+		waited = append(waited, int(r.now.Sub(began)/(10*time.Millisecond)))
+	}
+	for i := 1; i < len(waited); i++ {
+		if waited[i] <= waited[i-1]*3/2 {
+			t.Errorf("up again after %v (10 ms each), want ever longer", waited)
+		}
+	}
+	if r.c.peers[r.id(4)].downs != 4 {
+		t.Errorf("%d downs counted", r.c.peers[r.id(4)].downs)
+	}
+}
+
+// Probes decide: down after a few missed ones, though the connection stands; up when they are answered again.
+func TestLinkGoesDownAndComesUp(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(4)
+	p := r.c.peers[r.id(4)]
+	delete(r.echo, p.id)
+	all := r.pass(3 * time.Second)
+	if p.up || p.link != r.number {
+		t.Fatalf("up %v, link %d", p.up, p.link)
+	}
+	count := func(all []stamped, what string) (n int) {
+		for _, s := range all {
+			if e, ok := s.effect.(notice); ok && e.what == what {
+				n++
+			}
+		}
+		return n
+	}
+	if count(all, "link down") != 1 {
+		t.Errorf("%d notices of a link that went down", count(all, "link down"))
+	}
+	if len(r.c.vector) != 0 || r.c.prober.Link(p.id).State() != latency.Down {
+		t.Error("it is advertised")
+	}
+	r.echo[p.id] = 10 * time.Millisecond
+	if all = r.pass(3 * time.Second); !p.up || count(all, "link up") != 1 || len(r.c.vector) != 1 {
+		t.Errorf("up %v, notices %d, advertised %v", p.up, count(all, "link up"), r.c.vector)
+	}
+	sent := false
+	for _, s := range all {
+		if e, ok := s.effect.(setRTT); ok && e.peer == p.id && e.srtt == 10*time.Millisecond {
+			sent = true
+		}
+	}
+	if !sent {
+		t.Error("the link was not told its round trip")
+	}
+}
+
+// Both ends compare what they hold as soon as a link opens, and again when one works that did not:
+// meanwhile neither pushed anything to the other.
+func TestDigestsWhenALinkOpensAndComesUp(t *testing.T) {
+	r := newRig(t, 2)
+	r.echo[r.id(4)] = 10 * time.Millisecond
+	whole := func(effects []effect, when string) {
+		t.Helper()
+		sent := frames(effects, wire.KindDigest)
+		if len(sent) != 1 || sent[0].to != r.id(4) {
+			t.Fatalf("%s: %d digests", when, len(sent))
+		}
+		if d := digestOf(t, sent[0].frame); d.From != r.id(2) || len(d.Entries) != len(r.c.store.entries) {
+			t.Errorf("%s: %+v", when, d)
+		}
+	}
+	whole(r.step(r.open(4, 1)), "opened")
+	whole(r.passed(time.Second), "came up")
+	delete(r.echo, r.id(4))
+	r.pass(2 * time.Second)
+	r.echo[r.id(4)] = 10 * time.Millisecond
+	whole(r.passed(2*time.Second), "came up again")
+}

@@ -1,0 +1,258 @@
+package mesh
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/latency"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+func (c *core) peer(now time.Time, id wire.NodeID) *peer {
+	p := c.peers[id]
+	if p == nil {
+		p = &peer{id: id, since: now}
+		c.peers[id] = p
+	}
+	return p
+}
+
+// wantsDial reports whether this node should try to open a link to p, now or at dialAt.
+func (p *peer) wantsDial() bool { return p.member && p.link == 0 && !p.dialing }
+
+func (c *core) memberUp(now time.Time, e memberUp) {
+	if e.meta.ID == c.self {
+		return
+	}
+	p := c.peer(now, e.meta.ID)
+	if p.meta.Boot > e.meta.Boot {
+		return // late news of an earlier run, which is over
+	}
+	fresh := !p.member || p.meta.Boot != e.meta.Boot
+	wasActive := p.active()
+	p.meta, p.addrs = e.meta, e
+	if !fresh {
+		return
+	}
+	p.member = true
+	p.dialWait = 0
+	p.dialAt = now
+	if c.self > p.id {
+		p.dialAt = now.Add(politeness)
+	}
+	c.do(notice{what: "member joined", peer: p.id, text: p.meta.Name})
+	c.usableDirty = true // the data plane is to know the run
+	if !wasActive {
+		c.activate(p)
+	}
+}
+
+func (c *core) memberDown(now time.Time, e memberDown) {
+	p := c.peers[e.id]
+	if p == nil || !p.member || p.meta.Boot != e.boot {
+		return
+	}
+	p.member = false
+	p.since = now
+	if e.graceful {
+		c.do(notice{what: "member left", peer: p.id, text: p.meta.Name})
+		if p.linkBoot <= e.boot { // else the link is to a later run
+			c.dropLink(now, p)
+			c.do(closeLink{p.id})
+		}
+	} else {
+		c.do(notice{what: "member died", peer: p.id, text: p.meta.Name})
+	}
+	if !p.active() { // else its link says that it lives: routing believes the link
+		c.deactivate(p)
+	}
+}
+
+// activate enters what is known of a node into routes and interest.
+func (c *core) activate(p *peer) {
+	for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
+		if chain := c.store.entries[recordKey{p.id, kind}]; chain != nil {
+			c.use(chain.records)
+		}
+	}
+	c.usableDirty = true
+}
+
+// deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
+func (c *core) deactivate(p *peer) {
+	if c.db.Remove(p.id) {
+		c.routesDirty = true
+	}
+	c.index.Remove(p.id)
+	c.usableDirty = true
+}
+
+func (c *core) linkOpened(now time.Time, e linkOpened) {
+	if c.peers[e.peer] == nil && c.strangers() >= strangersMost {
+		c.do(closeLink{e.peer})
+		return
+	}
+	p := c.peer(now, e.peer)
+	if p.link > e.link {
+		return // the report of the link that replaced this one came first
+	}
+	if p.link != 0 {
+		c.prober.Link(p.id).Failed(now)
+		c.dropLink(now, p)
+	}
+	p.link, p.linkBoot = e.link, e.boot
+	p.dialWait = 0
+	c.prober.Add(p.id, now)
+	c.sendDigest(p.id)
+}
+
+func (c *core) linkClosed(now time.Time, e linkClosed) {
+	p := c.peers[e.peer]
+	if p == nil || p.link != e.link {
+		return // it was replaced
+	}
+	c.prober.Link(p.id).Failed(now)
+	c.dropLink(now, p)
+	p.dialAt = now.Add(c.jitter(dialFirst / 4))
+	if c.self > p.id {
+		p.dialAt = now.Add(politeness)
+	}
+}
+
+// dropLink forgets the link to p; the caller knows why.
+func (c *core) dropLink(now time.Time, p *peer) {
+	if p.link == 0 {
+		return
+	}
+	c.prober.Remove(p.id)
+	p.link = 0
+	if p.up {
+		c.linkDown(now, p, "connection lost")
+	}
+}
+
+func (c *core) linkDown(now time.Time, p *peer, why string) {
+	wasActive := p.active()
+	p.up = false
+	p.downs++
+	p.since = now
+	c.urgent, c.usableDirty, c.costsDirty = true, true, true
+	for to, r := range c.table.All() {
+		if r.NextHop == p.id {
+			c.broken[to] = true
+		}
+	}
+	c.do(notice{what: "link down", peer: p.id, text: why})
+	if wasActive && !p.active() {
+		c.deactivate(p)
+	}
+}
+
+func (c *core) linkUp(p *peer) {
+	wasActive := p.active()
+	p.up = true
+	c.urgent, c.usableDirty, c.costsDirty = true, true, true
+	stats := c.prober.Link(p.id).Stats()
+	c.do(notice{what: "link up", peer: p.id, text: fmt.Sprintf("srtt %.1f ms", float64(stats.SRTT)/1e6)})
+	c.sendDigest(p.id) // what was new while it was down was not pushed over it
+	if !wasActive && p.active() {
+		c.activate(p)
+	}
+}
+
+func (c *core) dialEnded(now time.Time, e dialed) {
+	p := c.peers[e.peer]
+	if p == nil {
+		return
+	}
+	p.dialing = false
+	if e.ok {
+		p.dialAt = now.Add(dialFirst) // linkOpened may be on its way still
+		return
+	}
+	p.dialWait = min(max(p.dialWait*3/2, dialFirst), dialMost)
+	p.dialAt = now.Add(c.jitter(p.dialWait))
+}
+
+// jitter is d, give or take a quarter.
+func (c *core) jitter(d time.Duration) time.Duration {
+	return d*3/4 + time.Duration(c.rnd.Int64N(int64(d)/2+1))
+}
+
+func (c *core) dialDue(now time.Time) {
+	if c.leaving {
+		return
+	}
+	var due []*peer
+	for _, p := range c.peers {
+		if p.wantsDial() && !now.Before(p.dialAt) {
+			due = append(due, p)
+		}
+	}
+	slices.SortFunc(due, byID)
+	for _, p := range due {
+		p.dialing = true
+		c.do(dial{peer: p.id, addr: p.addrs.addr})
+	}
+}
+
+// byID orders what was gathered from the map of peers, whose own order is another each time (invariant 1).
+func byID(a, b *peer) int { return cmp.Compare(a.id, b.id) }
+
+func (c *core) noteActivity(e activity) {
+	p := c.peers[e.peer]
+	if p == nil || p.link != e.link {
+		return
+	}
+	link := c.prober.Link(e.peer)
+	link.Heard(e.heard)
+	if !e.used.IsZero() {
+		link.Used(e.used)
+	}
+}
+
+// measure sends the probes that are due and takes note of links that went down or came up.
+func (c *core) measure(now time.Time) {
+	for _, change := range c.prober.Advance(now) {
+		p := c.peers[change.ID]
+		if p == nil || p.link == 0 {
+			continue
+		}
+		switch {
+		case change.State == latency.Up && !p.up:
+			c.linkUp(p)
+		case change.State == latency.Down && p.up:
+			c.linkDown(now, p, "probes unanswered")
+		}
+	}
+	for _, due := range c.prober.Due(now) {
+		c.do(probe{due.ID, due.Seq})
+	}
+}
+
+// sweep forgets nodes that are neither members nor linked, and what they said, after a while.
+func (c *core) sweep(now time.Time) {
+	if now.Before(c.sweepAt) {
+		return
+	}
+	c.sweepAt = now.Add(strangerKept / 4)
+	var gone []*peer
+	for _, p := range c.peers {
+		if !p.member && p.link == 0 && now.Sub(p.since) > strangerKept {
+			gone = append(gone, p)
+		}
+	}
+	slices.SortFunc(gone, byID)
+	for _, p := range gone {
+		delete(c.peers, p.id)
+		c.store.forget(p.id)
+		c.do(forgot{p.id})
+	}
+	for key, at := range c.wants {
+		if now.Sub(at) > wantAgain {
+			delete(c.wants, key)
+		}
+	}
+}

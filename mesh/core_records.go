@@ -1,0 +1,99 @@
+package mesh
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// recordStore holds the newest records of every origin as they travel: for each (origin, kind) the last whole record and the deltas
+// that follow it, so that any node can bring any other up to date with the origin's own signatures.
+type recordStore struct{ entries map[recordKey]*recordChain }
+
+type recordKey struct {
+	origin wire.NodeID
+	kind   wire.RecordKind
+}
+
+// recordChain is a whole record and its deltas, versions ascending.
+type recordChain struct{ records []wire.Record }
+
+func (c *recordChain) stamp() wire.Stamp { return c.records[len(c.records)-1].Stamp() }
+
+// verdict is what became of a record that came.
+type verdict int
+
+const (
+	stale   verdict = iota // not newer than what is held
+	gap                    // a delta against a version that is not held
+	applied                // now the newest
+	refused                // the store holds too much for nodes that are not members
+)
+
+const maxChain = 64 // deltas kept after a whole record; an origin sends a whole one after 32
+
+func newRecordStore() *recordStore { return &recordStore{entries: map[recordKey]*recordChain{}} }
+
+// accept takes a record in if it is newer.
+func (s *recordStore) accept(r wire.Record) verdict {
+	key := recordKey{r.Origin, r.Kind}
+	chain := s.entries[key]
+	if chain != nil && r.Stamp().Compare(chain.stamp()) <= 0 {
+		return stale
+	}
+	if r.Base == 0 {
+		s.entries[key] = &recordChain{records: []wire.Record{r}}
+		return applied
+	}
+	if chain == nil || chain.stamp() != (wire.Stamp{Boot: r.Boot, Version: r.Base}) || len(chain.records) > maxChain {
+		return gap
+	}
+	chain.records = append(chain.records, r)
+	return applied
+}
+
+// stamp is the newest version held, zero if none is.
+func (s *recordStore) stamp(key recordKey) wire.Stamp {
+	if chain := s.entries[key]; chain != nil {
+		return chain.stamp()
+	}
+	return wire.Stamp{}
+}
+
+// since are the records that bring a holder of the given version up to date: the deltas after it where they suffice, else all.
+func (s *recordStore) since(key recordKey, held wire.Stamp) [][]byte {
+	chain := s.entries[key]
+	if chain == nil || chain.stamp().Compare(held) <= 0 {
+		return nil
+	}
+	first := 0
+	for i, r := range chain.records {
+		if r.Stamp() == held {
+			first = i + 1
+		}
+	}
+	var out [][]byte
+	for _, r := range chain.records[first:] {
+		out = append(out, r.Raw)
+	}
+	return out
+}
+
+// digest lists every version held, in a fixed order.
+func (s *recordStore) digest() []wire.DigestEntry {
+	out := make([]wire.DigestEntry, 0, len(s.entries))
+	for key, chain := range s.entries {
+		out = append(out, wire.DigestEntry{Origin: key.origin, Kind: key.kind, Stamp: chain.stamp()})
+	}
+	slices.SortFunc(out, func(a, b wire.DigestEntry) int {
+		return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Kind, b.Kind))
+	})
+	return out
+}
+
+// forget drops all records of an origin.
+func (s *recordStore) forget(origin wire.NodeID) {
+	delete(s.entries, recordKey{origin, wire.RecordLinks})
+	delete(s.entries, recordKey{origin, wire.RecordInterest})
+}

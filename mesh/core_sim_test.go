@@ -1,0 +1,612 @@
+package mesh
+
+import (
+	"container/heap"
+	"crypto/ed25519"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward/route"
+	"github.com/fastpubsub/fastpubsub/gossip/interest"
+	"github.com/fastpubsub/fastpubsub/latency"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// sim is a whole mesh of cores in one goroutine: a queue of things to come, a network of pairs with delays, losses and cuts, and for
+// each node what stands around a core in a real one: links, the loop with its timer, gossip. The same seed gives the same run,
+// event by event, which the trace proves.
+type sim struct {
+	t     testing.TB
+	seed  uint64
+	rnd   *rand.Rand // of the world, not of the cores
+	now   time.Time
+	queue simQueue
+	order uint64 // breaks ties in the queue
+	trace hash.Hash64
+	steps int
+	nodes []*simNode
+
+	delay  [][]time.Duration // one way, by from and to
+	jitter time.Duration     // most that a packet is late
+	loss   float64           // of datagrams
+	cuts   map[[2]int]int    // pairs, smaller first, that exchange nothing: the number of the cut
+	cutNo  int
+	mute   map[[2]int]bool      // the first cannot open a link to the second
+	sent   map[wire.Kind]uint64 // control frames handed to links
+}
+
+// simNode is a node: its core and what the shell around it would hold. A restart makes it anew.
+type simNode struct {
+	*sim
+	i     int
+	key   ed25519.PrivateKey
+	id    wire.NodeID
+	boot  uint64
+	alive bool
+	core  *core
+	index *interest.Index
+
+	inbox   []event
+	stepAt  time.Time // when the loop runs next
+	spins   int       // steps in a row that were due at once and did nothing
+	numbers uint64
+	links   map[int]*simLink // the one to each peer that the endpoint keeps
+	view    publishRoutes
+	rumours map[recordKey]*rumour
+	told    map[int]map[uint64]bool // runs that SWIM told this node are alive
+	wanted  map[string]bool         // channels that its clients are subscribed to
+	leaving bool
+}
+
+// simLink is a connection between two nodes; end 0 dialled.
+type simLink struct {
+	node   [2]*simNode
+	boot   [2]uint64
+	number [2]uint64
+	open   [2]bool
+	heard  [2]time.Time
+	used   [2]time.Time
+	last   [2]time.Time // when the last frame to this end arrives: frames keep their order
+	held   [2][][]byte  // frames that wait for the cut to heal
+}
+
+// rumour is an announcement that still has to travel.
+type rumour struct {
+	entry wire.DigestEntry
+	sent  int
+}
+
+type simItem struct {
+	at    time.Time
+	order uint64
+	run   func()
+}
+
+type simQueue []simItem
+
+func (q simQueue) Len() int { return len(q) }
+func (q simQueue) Less(i, j int) bool {
+	if q[i].at.Equal(q[j].at) {
+		return q[i].order < q[j].order
+	}
+	return q[i].at.Before(q[j].at)
+}
+func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *simQueue) Push(x any)   { *q = append(*q, x.(simItem)) }
+func (q *simQueue) Pop() any {
+	last := len(*q) - 1
+	x := (*q)[last]
+	*q = (*q)[:last]
+	return x
+}
+
+const (
+	simGather  = 100 * time.Microsecond // events that come together are stepped together, as when the loop drains its queue
+	simDialOut = 2 * time.Second        // a dial to a dead address gives up
+	simIdleOut = 8 * time.Second        // a connection that hears nothing ends
+)
+
+// newSim is a mesh of n nodes, none of them started.
+func newSim(t testing.TB, seed uint64, n int) *sim {
+	s := &sim{
+		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 0x51)), now: epoch(), trace: fnv.New64a(),
+		cuts: map[[2]int]int{}, mute: map[[2]int]bool{}, sent: map[wire.Kind]uint64{},
+	}
+	for i, key := range coreKeys(n) {
+		s.nodes = append(s.nodes, &simNode{sim: s, i: i, key: key, id: idOf(key), wanted: map[string]bool{}})
+		s.delay = append(s.delay, make([]time.Duration, n))
+	}
+	for i := range n {
+		for j := range i {
+			d := time.Millisecond + s.upTo(100*time.Millisecond)
+			s.delay[i][j], s.delay[j][i] = d, d+s.upTo(d/10+1) // a path back may be another
+		}
+	}
+	return s
+}
+
+// upTo is a random time below d, or 0.
+func (s *sim) upTo(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(s.rnd.Int64N(int64(d)))
+}
+
+func (s *sim) chance(p float64) bool { return s.rnd.Float64() < p }
+
+// after runs f later.
+func (s *sim) after(d time.Duration, f func()) {
+	s.order++
+	heap.Push(&s.queue, simItem{s.now.Add(d), s.order, f})
+}
+
+// run lets time pass.
+func (s *sim) run(d time.Duration) {
+	end := s.now.Add(d)
+	for len(s.queue) > 0 && !s.queue[0].at.After(end) {
+		item := heap.Pop(&s.queue).(simItem)
+		s.now = item.at
+		item.run()
+	}
+	s.now = end
+}
+
+// note adds to the trace.
+func (s *sim) note(format string, args ...any) { fmt.Fprintf(s.trace, format, args...) }
+
+func (s *sim) fatalf(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("seed %d at %v: %s", s.seed, s.now.Sub(epoch()), fmt.Sprintf(format, args...))
+}
+
+func pair(i, j int) [2]int { return [2]int{min(i, j), max(i, j)} }
+
+func (s *sim) isCut(i, j int) bool { return s.cuts[pair(i, j)] > 0 }
+
+// cut ends all traffic between two nodes. Connections that it outlasts end.
+func (s *sim) cut(i, j int) {
+	if i == j || s.isCut(i, j) {
+		return
+	}
+	s.cutNo++
+	no := s.cutNo
+	s.cuts[pair(i, j)] = no
+	s.after(simIdleOut, func() {
+		if s.cuts[pair(i, j)] == no {
+			s.nodes[i].closeTo(j, 0)
+			s.nodes[j].closeTo(i, 0)
+		}
+	})
+}
+
+// heal restores the traffic between two nodes; what waited on their link travels on.
+func (s *sim) heal(i, j int) {
+	delete(s.cuts, pair(i, j))
+	if l := s.nodes[i].links[j]; l != nil {
+		for end := range l.held {
+			waiting := l.held[end]
+			l.held[end] = nil
+			for _, f := range waiting {
+				l.carry(end, f)
+			}
+		}
+	}
+}
+
+// start begins a run of a node, with a later boot than the last.
+func (n *simNode) start() {
+	n.boot++
+	n.alive, n.leaving = true, false
+	n.index = new(interest.Index)
+	timing := latency.Config{}
+	if len(n.nodes) > 12 {
+		// Each probe and each record costs the test time, and what a cut took away fades from a hundred links' costs for minutes.
+		timing.Budget, timing.AdvertiseMin, timing.AdvertiseShare = 60, 10*time.Millisecond, 0.5
+	}
+	n.core = newCore(n.key, n.boot, n.index, rand.New(rand.NewPCG(n.seed, uint64(n.i)<<32|n.boot)), timing, n.now)
+	n.core.meta = n.meta()
+	n.inbox, n.view, n.spins = nil, publishRoutes{}, 0
+	n.links, n.rumours, n.told = map[int]*simLink{}, map[recordKey]*rumour{}, map[int]map[uint64]bool{}
+	for name := range n.wanted {
+		delete(n.wanted, name)
+	}
+	n.note("start %d %d;", n.i, n.boot)
+	n.wake(n.now)
+	n.gossip()
+}
+
+func (n *simNode) meta() wire.Meta {
+	return wire.Meta{ID: n.id, Boot: n.boot, Name: fmt.Sprint("n", n.i)}
+}
+
+// crash ends the run without a word. Peers' connections to it end after a while.
+func (n *simNode) crash() {
+	n.alive = false
+	n.note("crash %d;", n.i)
+	for _, j := range n.peers() {
+		l := n.links[j]
+		l.open[l.end(n)] = false
+		other := n.nodes[j]
+		core := other.core
+		n.after(n.upTo(simIdleOut), func() {
+			if other.core == core && other.links[n.i] == l {
+				other.closeTo(n.i, 0)
+			}
+		})
+	}
+}
+
+// leave is a graceful end: links are withdrawn first, and SWIM tells.
+func (n *simNode) leave() {
+	core := n.core
+	n.leaving = true
+	n.post(leaving{})
+	n.after(withdrawTime, func() {
+		if n.core != core || !n.alive {
+			return
+		}
+		for _, m := range n.nodes {
+			if m.alive && m.told[n.i][n.boot] {
+				boot, theirs := n.boot, m.core
+				n.after(n.upTo(500*time.Millisecond), func() {
+					if m.core == theirs && m.alive && m.told[n.i][boot] {
+						delete(m.told[n.i], boot)
+						m.post(memberDown{n.id, boot, true})
+					}
+				})
+			}
+		}
+		n.crash()
+	})
+}
+
+// peers are the nodes that it has links to, ascending.
+func (n *simNode) peers() []int {
+	out := make([]int, 0, len(n.links))
+	for j := range n.nodes {
+		if n.links[j] != nil {
+			out = append(out, j)
+		}
+	}
+	return out
+}
+
+// post hands an event to the node's loop.
+func (n *simNode) post(e event) {
+	if !n.alive {
+		return
+	}
+	n.inbox = append(n.inbox, e)
+	if at := n.now.Add(simGather); at.Before(n.stepAt) {
+		n.wake(at)
+	}
+}
+
+// postSoon is post after up to a millisecond: reports from several goroutines overtake each other.
+func (n *simNode) postSoon(e event) {
+	core := n.core
+	n.after(n.upTo(time.Millisecond), func() {
+		if n.core == core {
+			n.post(e)
+		}
+	})
+}
+
+func (n *simNode) wake(at time.Time) {
+	n.stepAt = at
+	core := n.core
+	n.after(at.Sub(n.now), func() {
+		if n.core == core && n.alive && n.stepAt.Equal(at) {
+			n.step()
+		}
+	})
+}
+
+// step is one round of the loop.
+func (n *simNode) step() {
+	batch := n.inbox
+	n.inbox = nil
+	if len(batch) == 0 { // the timer
+		for _, j := range n.peers() {
+			l := n.links[j]
+			end := l.end(n)
+			batch = append(batch, activity{n.nodes[j].id, l.number[end], l.heard[end], l.used[end]})
+		}
+		batch = append(batch, polled{})
+	}
+	n.steps++
+	effects := n.core.step(n.now, batch)
+	n.note("%d@%d:", n.i, n.now.UnixNano())
+	for _, e := range batch {
+		n.note("%T", e)
+	}
+	next := n.core.next(n.now)
+	if n.spins++; len(effects) > 0 || next.After(n.now) {
+		n.spins = 0
+	} else if n.spins > 1000 {
+		n.fatalf("node %d spins", n.i)
+	}
+	if at := n.now.Add(minSleep); next.Before(at) {
+		next = at
+	}
+	n.wake(next)
+	for _, e := range effects {
+		n.carryOut(e)
+	}
+}
+
+func (n *simNode) carryOut(e effect) {
+	switch e := e.(type) {
+	case dial:
+		n.note("dial%d", e.peer)
+		n.dial(n.numberOf(e.peer))
+	case closeLink:
+		n.note("close%d", e.peer)
+		n.closeTo(n.numberOf(e.peer), 0)
+	case probe:
+		n.note("probe%d,%d", e.peer, e.seq)
+		n.probe(n.numberOf(e.peer), e.seq)
+	case sendControl:
+		n.note("send%d", e.to)
+		_, _ = n.trace.Write(e.frame)
+		n.sent[wire.Kind(e.frame[0])]++
+		n.send(n.numberOf(e.to), e.frame)
+	case announce:
+		n.note("announce%v", e.entry)
+		key := recordKey{e.entry.Origin, e.entry.Kind}
+		n.rumours[key] = &rumour{entry: e.entry}
+	case forgot:
+		n.note("forgot%d", e.origin)
+	case publishRoutes:
+		n.note("routes%v", e.usable)
+		n.view = e
+	case notice:
+		n.note("%s%d", e.what, e.peer)
+	case setRTT:
+	case impostor:
+		n.fatalf("node %d takes itself for an impostor of boot %d", n.i, e.boot)
+	}
+}
+
+func (s *sim) numberOf(id wire.NodeID) int {
+	return slices.IndexFunc(s.nodes, func(n *simNode) bool { return n.id == id })
+}
+
+// dial opens a link, as the endpoint would: a handshake, the fixed rule where two connections meet, and reports at both ends.
+func (n *simNode) dial(j int) {
+	core, to := n.core, n.nodes[j]
+	ended := func(ok bool) func() {
+		return func() {
+			if n.core == core {
+				n.post(dialed{to.id, ok})
+			}
+		}
+	}
+	if n.isCut(n.i, j) || !to.alive || n.mute[[2]int{n.i, j}] {
+		n.after(simDialOut, ended(false))
+		return
+	}
+	there := n.delay[n.i][j]
+	n.after(2*there+n.delay[j][n.i], func() {
+		if n.core != core || !n.alive {
+			return
+		}
+		if !to.alive || n.isCut(n.i, j) || !n.adopt(to) {
+			ended(false)()
+			return
+		}
+		n.after(n.upTo(time.Millisecond), ended(true))
+	})
+}
+
+// adopt makes a new connection the link between two nodes unless the one that they have is kept.
+func (n *simNode) adopt(to *simNode) bool {
+	l := &simLink{node: [2]*simNode{n, to}, boot: [2]uint64{n.boot, to.boot}, open: [2]bool{true, true}, heard: [2]time.Time{n.now, n.now}}
+	for _, old := range []*simLink{n.links[to.i], to.links[n.i]} {
+		if old == nil {
+			continue
+		}
+		if old.open[0] && old.open[1] && old.node[0] != n && n.i > to.i {
+			return false // the smaller ID's connection is kept
+		}
+	}
+	for end, m := range l.node {
+		other := l.node[1-end]
+		if m.links[other.i] != nil {
+			m.closeTo(other.i, n.upTo(3*time.Millisecond))
+		}
+		m.numbers++
+		l.number[end] = m.numbers
+		m.links[other.i] = l
+		m.postSoon(linkOpened{other.id, other.boot, l.number[end]})
+	}
+	return true
+}
+
+func (l *simLink) end(n *simNode) int {
+	if l.node[0] == n {
+		return 0
+	}
+	return 1
+}
+
+// works reports whether what comes to this end is taken: the run that it was opened for still goes on.
+func (l *simLink) works(end int) bool {
+	n := l.node[end]
+	return l.open[end] && n.alive && n.boot == l.boot[end]
+}
+
+// closeTo ends the link to a node, if there is one; the other end learns of it unless nothing reaches it.
+func (n *simNode) closeTo(j int, after time.Duration) {
+	l := n.links[j]
+	if l == nil {
+		return
+	}
+	delete(n.links, j)
+	core := n.core
+	for end, m := range l.node {
+		if m == n {
+			l.open[end] = false
+			n.after(after, func() {
+				if n.core == core {
+					n.post(linkClosed{n.nodes[j].id, l.number[end]})
+				}
+			})
+		}
+	}
+	to := n.nodes[j]
+	theirs := to.core
+	n.after(n.delay[n.i][j], func() {
+		if to.links[n.i] == l && to.core == theirs && !n.isCut(n.i, j) {
+			to.closeTo(n.i, 0)
+		}
+	})
+}
+
+// probe sends a datagram over the link; its echo comes back unless one of both is lost.
+func (n *simNode) probe(j int, seq uint32) {
+	l := n.links[j]
+	if l == nil {
+		return
+	}
+	sent, end := n.now, l.end(n)
+	lost := func() bool { return n.isCut(n.i, j) || n.chance(n.loss) }
+	if lost() {
+		return
+	}
+	n.after(n.delay[n.i][j]+n.upTo(n.jitter), func() {
+		if !l.works(1-end) || lost() {
+			return
+		}
+		l.heard[1-end] = n.now
+		n.after(n.delay[j][n.i]+n.upTo(n.jitter), func() {
+			if l.works(end) {
+				l.heard[end] = n.now
+				n.post(echoed{n.nodes[j].id, l.number[end], seq, n.now.Sub(sent), n.now})
+			}
+		})
+	})
+}
+
+// send takes the link, or else the mesh.
+func (n *simNode) send(j int, frame []byte) {
+	if l := n.links[j]; l != nil {
+		l.carry(1-l.end(n), frame)
+		return
+	}
+	delay, ok := n.reach(j)
+	if !ok {
+		return
+	}
+	to := n.nodes[j]
+	n.after(delay, func() { to.receive(n.id, frame) })
+}
+
+// carry brings a frame to an end of the link, after those before it.
+func (l *simLink) carry(end int, frame []byte) {
+	to, from := l.node[end], l.node[1-end]
+	if to.isCut(to.i, from.i) {
+		l.held[end] = append(l.held[end], frame)
+		return
+	}
+	at := to.now.Add(to.delay[from.i][to.i] + to.upTo(to.jitter))
+	if to.chance(to.loss) {
+		at = at.Add(2*to.delay[from.i][to.i] + 20*time.Millisecond) // sent again
+	}
+	if at.Before(l.last[end]) {
+		at = l.last[end]
+	}
+	l.last[end] = at
+	to.after(at.Sub(to.now), func() {
+		if l.works(end) {
+			l.heard[end] = to.now
+			to.receive(from.id, frame)
+		}
+	})
+}
+
+// reach is how long a message across the mesh takes, hop by hop over published routes; false if it does not arrive.
+func (n *simNode) reach(j int) (time.Duration, bool) {
+	var total time.Duration
+	at, seen := n, map[int]bool{}
+	for at.i != j {
+		seen[at.i] = true
+		hop := at.hop(n.nodes[j].id, seen)
+		if hop < 0 || at.isCut(at.i, hop) || !n.nodes[hop].alive {
+			return 0, false
+		}
+		total += n.delay[at.i][hop]
+		at = n.nodes[hop]
+	}
+	return total, true
+}
+
+// hop is the link to take to a node, as the forwarder picks it: next hop, alternate, direct.
+func (n *simNode) hop(to wire.NodeID, seen map[int]bool) int {
+	r, _ := n.route(to)
+	for _, id := range []wire.NodeID{r.NextHop, r.Alternate, to} {
+		if slices.Contains(n.view.usable, id) {
+			if j := n.numberOf(id); n.links[j] != nil && !seen[j] {
+				return j
+			}
+		}
+	}
+	return -1
+}
+
+// route is what the data plane of the node goes by.
+func (n *simNode) route(to wire.NodeID) (r route.Route, ok bool) {
+	if n.view.table == nil {
+		return r, false
+	}
+	return n.view.table.Lookup(to)
+}
+
+// receive takes a control frame, as Node.control does.
+func (n *simNode) receive(from wire.NodeID, frame []byte) {
+	if !n.alive {
+		return
+	}
+	switch wire.Kind(frame[0]) {
+	case wire.KindRecords:
+		records, err := wire.ParseRecords(frame)
+		if err != nil {
+			n.fatalf("node %d: %v", n.i, err)
+		}
+		n.post(recordsCame{from, records})
+	case wire.KindDigest, wire.KindWant:
+		kind, d, err := wire.ParseDigest(frame)
+		if err != nil {
+			n.fatalf("node %d: %v", n.i, err)
+		}
+		d.From = from
+		if kind == wire.KindWant {
+			n.post(wantCame{d})
+		} else {
+			n.post(digestCame{digest: d, whole: true})
+		}
+	case wire.KindMessage, wire.KindProbe, wire.KindEcho:
+		n.fatalf("a frame of kind %d", frame[0])
+	}
+}
+
+// subscribe enters or withdraws interest in a channel.
+func (n *simNode) subscribe(name string, wanted bool) {
+	if !n.alive || n.wanted[name] == wanted {
+		return
+	}
+	n.wanted[name] = wanted
+	n.post(interestChanged{"t", pattern(n.t, name), wanted})
+}
+
+// traceSum is a fingerprint of all that happened.
+func (s *sim) traceSum() uint64 {
+	return binary.BigEndian.Uint64(s.trace.Sum(nil))
+}

@@ -1,0 +1,246 @@
+package mesh
+
+import (
+	"cmp"
+	"encoding/binary"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/gossip/interest"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+const (
+	relays     = 2                // neighbours that pass a record on to a node which its sender does not reach
+	frameBytes = 60 << 10         // where a Records frame is cut
+	wantsMost  = 4096             // records asked for within wantAgain
+	vouchTime  = strangerKept / 4 // how long records of a node that is gone are handed out
+)
+
+// recordsCame takes records in, uses and spreads the new ones, and asks for what is missing between.
+func (c *core) recordsCame(now time.Time, e recordsCame) {
+	for _, r := range e.records {
+		if r.Origin == c.self {
+			if r.Boot > c.boot {
+				c.do(impostor{r.Boot})
+			}
+			continue
+		}
+		switch c.take(now, r) {
+		case applied:
+			c.spread(r, e.from)
+		case gap:
+			c.want(now, e.from, recordKey{r.Origin, r.Kind})
+		case stale, refused:
+		}
+	}
+}
+
+// take stores a record and, if its origin takes part, uses it.
+func (c *core) take(now time.Time, r wire.Record) verdict {
+	p := c.peers[r.Origin]
+	if p == nil {
+		if c.strangers() >= strangersMost {
+			return refused
+		}
+		p = c.peer(now, r.Origin)
+	}
+	key := recordKey{r.Origin, r.Kind}
+	got := c.store.accept(r)
+	if got == applied {
+		delete(c.wants, key)
+		if p.active() {
+			c.use(c.store.entries[key].records[len(c.store.entries[key].records)-1:])
+		}
+	}
+	return got
+}
+
+func (c *core) strangers() int {
+	n := 0
+	for _, p := range c.peers {
+		if !p.active() {
+			n++
+		}
+	}
+	return n
+}
+
+// use enters records of one chain, oldest first, into routes or interest. Bodies that do not parse are their origin's fault and change nothing.
+func (c *core) use(records []wire.Record) {
+	for _, r := range records {
+		switch {
+		case r.Kind == wire.RecordLinks && r.Base == 0:
+			if links, err := wire.ParseLinks(r.Body); err == nil {
+				c.setLinks(r.Origin, links)
+			}
+		case r.Kind == wire.RecordInterest && r.Base == 0:
+			if f, err := interest.ParseFull(r.Body); err == nil {
+				c.index.Set(r.Origin, f)
+			}
+		case r.Kind == wire.RecordInterest:
+			if err := c.index.ApplyDelta(r.Origin, r.Body); err != nil {
+				c.do(notice{what: "bad interest", peer: r.Origin, text: err.Error()})
+			}
+		}
+	}
+}
+
+// spread announces a new record by gossip and pushes it to the neighbours that its sender does not reach.
+func (c *core) spread(r wire.Record, from wire.NodeID) {
+	c.do(announce{wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}})
+	if from == 0 && r.Origin != c.self {
+		return // it came over the mesh as a repair: others repair themselves
+	}
+	var to []wire.NodeID
+	for id, p := range c.peers {
+		if p.up && id != from && id != r.Origin && (from == 0 || c.passesOn(r.Origin, from, id)) {
+			to = append(to, id)
+		}
+	}
+	slices.Sort(to) // invariant 1: a map's order is another each time
+	frame := wire.AppendRecords(nil, r.Raw)
+	for _, id := range to {
+		c.do(sendControl{id, frame})
+	}
+}
+
+// passesOn reports whether it is on this node to hand what came from sender on to neighbour to. If the sender reaches that
+// node itself, it is not. Otherwise, of all nodes that hear the sender and reach it, the first relays by a hash of the three
+// are; each node works that out alone from the link-state database (cf. the multipoint relays of OLSR, RFC 3626 §8.3).
+func (c *core) passesOn(origin, sender, to wire.NodeID) bool {
+	if _, reached := c.db.Cost(sender, to); reached {
+		return false
+	}
+	own := relayRank(origin, to, c.self)
+	ahead := 0
+	for _, l := range c.db.Links(sender) {
+		if l.To == c.self || l.To == to {
+			continue
+		}
+		_, hears := c.db.Cost(sender, l.To)
+		_, reaches := c.db.Cost(l.To, to)
+		if hears && reaches && relayRank(origin, to, l.To) < own {
+			ahead++
+		}
+	}
+	return ahead < relays
+}
+
+func relayRank(origin, to, relay wire.NodeID) uint64 {
+	h := fnv.New64a()
+	var b [24]byte
+	binary.BigEndian.PutUint64(b[:], uint64(origin))
+	binary.BigEndian.PutUint64(b[8:], uint64(to))
+	binary.BigEndian.PutUint64(b[16:], uint64(relay))
+	_, _ = h.Write(b[:])
+	return h.Sum64()
+}
+
+// digestCame sends the node what it lacks. What it holds and this node lacks it will send by itself where the digests
+// were exchanged whole; of a mere announcement this node asks for it. A digest is not signed: that a later run of this very node
+// is alive elsewhere must be proved by a record.
+func (c *core) digestCame(now time.Time, e digestCame) {
+	from := e.digest.From
+	listed := make(map[recordKey]bool, len(e.digest.Entries))
+	var older []wire.DigestEntry
+	for _, entry := range e.digest.Entries {
+		key := recordKey{entry.Origin, entry.Kind}
+		listed[key] = true
+		switch held := c.store.stamp(key); {
+		case entry.Origin == c.self && entry.Stamp.Boot > c.boot:
+			c.want(now, from, key)
+		case entry.Stamp.Compare(held) < 0:
+			older = append(older, entry)
+		case entry.Stamp.Compare(held) > 0 && entry.Origin != c.self && !e.whole:
+			c.want(now, from, key)
+		}
+	}
+	if e.whole {
+		for key := range c.store.entries {
+			if !listed[key] && c.vouches(now, key.origin) {
+				older = append(older, wire.DigestEntry{Origin: key.origin, Kind: key.kind})
+			}
+		}
+	}
+	c.answer(from, older)
+}
+
+// vouches reports whether records of a node are handed out to those who hold none. Soon after it is gone they no longer are, else
+// nodes would give each other back for ever what they have forgotten.
+func (c *core) vouches(now time.Time, origin wire.NodeID) bool {
+	p := c.peers[origin]
+	return origin == c.self || p != nil && (p.active() || now.Sub(p.since) < vouchTime)
+}
+
+// answer sends a node all that is newer than the versions listed, in frames of bounded size and nothing twice.
+func (c *core) answer(to wire.NodeID, held []wire.DigestEntry) {
+	if to == c.self || c.peers[to] == nil {
+		return
+	}
+	slices.SortFunc(held, func(a, b wire.DigestEntry) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Origin, b.Origin), a.Stamp.Compare(b.Stamp))
+	})
+	held = slices.CompactFunc(held, func(a, b wire.DigestEntry) bool { return a.Kind == b.Kind && a.Origin == b.Origin })
+	var batch [][]byte
+	size := 0
+	send := func() {
+		if len(batch) > 0 {
+			c.do(sendControl{to, wire.AppendRecords(nil, batch...)})
+		}
+		batch, size = nil, 0
+	}
+	for _, entry := range held {
+		for _, raw := range c.store.since(recordKey{entry.Origin, entry.Kind}, entry.Stamp) {
+			if size+len(raw) > frameBytes {
+				send()
+			}
+			batch = append(batch, raw)
+			size += len(raw)
+		}
+	}
+	send()
+}
+
+// want asks a node for the newest version of a record, unless that was done just now.
+func (c *core) want(now time.Time, from wire.NodeID, key recordKey) {
+	if at, asked := c.wants[key]; asked && now.Sub(at) < wantAgain || from == 0 || from == c.self {
+		return
+	}
+	if len(c.wants) >= wantsMost {
+		maps.DeleteFunc(c.wants, func(_ recordKey, at time.Time) bool { return now.Sub(at) >= wantAgain })
+		if len(c.wants) >= wantsMost {
+			return // digests will repair it
+		}
+	}
+	c.wants[key] = now
+	d := wire.Digest{From: c.self, Entries: []wire.DigestEntry{{Origin: key.origin, Kind: key.kind, Stamp: c.store.stamp(key)}}}
+	c.do(sendControl{from, wire.AppendDigest(nil, wire.KindWant, &d)})
+}
+
+// exchange sends one neighbour, in turn, the whole digest: links repair what pushes missed without waiting for push/pull.
+func (c *core) exchange(now time.Time) {
+	if now.Before(c.digestAt) {
+		return
+	}
+	c.digestAt = now.Add(c.jitter(digestPause))
+	var up []wire.NodeID
+	for id, p := range c.peers {
+		if p.up {
+			up = append(up, id)
+		}
+	}
+	if len(up) == 0 {
+		return
+	}
+	slices.Sort(up)
+	c.sendDigest(up[c.rnd.IntN(len(up))])
+}
+
+// sendDigest tells a node all that is held, so that it sends what is lacking.
+func (c *core) sendDigest(to wire.NodeID) {
+	d := wire.Digest{From: c.self, Entries: c.store.digest()}
+	c.do(sendControl{to, wire.AppendDigest(nil, wire.KindDigest, &d)})
+}

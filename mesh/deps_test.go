@@ -1,0 +1,83 @@
+package mesh
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/fastpubsub/fastpubsub"
+
+// arrows are the only imports allowed among this module's packages; mesh/doc.go and README tell why.
+var arrows = map[string][]string{
+	"cmd/fastpubsub":               {"cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "wsgate", "wsgate/client", "testdata"},
+	"cmd/fastpubsub/internal/demo": {"latency", "mesh", "mesh/channel", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "testdata"},
+	"forward":                      {"mesh/wire", "forward/flight", "forward/route"},
+	"forward/flight":               {"mesh/wire"},
+	"forward/route":                {"mesh/wire"},
+	"gossip":                       {"mesh/wire", "gossip/interest"},
+	"gossip/interest":              {"mesh/wire", "mesh/channel"},
+	"latency":                      {"mesh/wire"},
+	"mesh":                         {"forward", "forward/route", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},
+	"mesh/channel":                 {},
+	"mesh/simnet":                  {},
+	"mesh/wan":                     {},
+	"mesh/wire":                    {},
+	"wsgate":                       {"mesh/channel"},
+	"wsgate/client":                {"mesh/channel"},
+}
+
+// pure packages may not reach for these: time and randomness are arguments, and there is nothing to lock or wait for.
+var (
+	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire"}
+	forbidden = []string{"context", "crypto/rand", "io", "log", "net", "os", "sync"}
+)
+
+func TestImportArrows(t *testing.T) {
+	for name, imports := range listPackages(t) {
+		allowed, known := arrows[name]
+		if !known {
+			t.Errorf("package %s is not on the list of arrows", name)
+		}
+		for _, path := range imports {
+			if ours, found := strings.CutPrefix(path, module+"/"); found && !slices.Contains(allowed, ours) {
+				t.Errorf("%s must not import %s", name, ours)
+			}
+			if slices.Contains(pure, name) && slices.Contains(forbidden, path) {
+				t.Errorf("%s is pure and must not import %s", name, path)
+			}
+		}
+	}
+}
+
+// listPackages are this module's packages and what they import outside their tests.
+func listPackages(t *testing.T) map[string][]string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", module+"/...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	found := map[string][]string{}
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		found[strings.TrimPrefix(p.ImportPath, module+"/")] = p.Imports
+	}
+	if len(found) < 10 {
+		t.Fatalf("only %d packages found", len(found))
+	}
+	return found
+}

@@ -1,0 +1,285 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward"
+	"github.com/fastpubsub/fastpubsub/gossip"
+	"github.com/fastpubsub/fastpubsub/gossip/interest"
+	"github.com/fastpubsub/fastpubsub/latency"
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/rs/zerolog"
+)
+
+// ErrImpostor reports that a later run with this node's key is alive elsewhere.
+var ErrImpostor = errors.New("mesh: another node runs with this node's key, and started later")
+
+// DefaultDeadline is the age at which messages are dropped.
+const DefaultDeadline = 5 * time.Second
+
+// Place is a point on the globe in degrees.
+type Place struct{ Lat, Lon float64 }
+
+// Config is one node's. Zero values mean the defaults named.
+type Config struct {
+	Identity  Identity       // required
+	Listen    string         // UDP host:port of the node; default ":7946"
+	Advertise string         // host:port that others reach it at; default Listen's, or the host's own address
+	Client    string         // host:port where clients connect, for others to know; default none
+	Join      []string       // host:port of live members
+	Name      string         // for people; default the NodeID's first digits
+	Region    string         // for people and clients
+	Place     *Place         // default unknown
+	DataDir   string         // where members last known are kept; default nowhere
+	Network   Network        // default System
+	Log       zerolog.Logger // default silent
+	Deadline  time.Duration  // age at which this node's messages are dropped; default DefaultDeadline
+	Timing    latency.Config // of probes
+	Seed      uint64         // of the node's randomness; default random
+
+	// Deliver takes a message for local subscribers, with the relays that it passed. Its slices are valid during the call. It must not block.
+	Deliver func(m channel.Message, t Trace)
+}
+
+// Trace says how a message came.
+type Trace struct {
+	Origin wire.NodeID
+	Via    []wire.NodeID
+	Age    time.Duration // as added up on the way
+}
+
+// Node is one node of the mesh: membership, links, routes and the data path.
+type Node struct {
+	cfg       Config
+	meta      wire.Meta
+	advertise netip.AddrPort
+	endpoint  *forward.Endpoint
+	gossip    *gossip.Gossip
+	core      *core // owned by loop
+	index     *interest.Index
+	lookups   lookups
+	log       zerolog.Logger
+	events    chan event
+	asks      chan func(*core)
+	stopped   chan struct{} // closed when loop has ended
+	group     sync.WaitGroup
+	began     time.Time
+	dials     context.Context //nolint:containedctx // ends with the loop; dials in progress hang on it
+	endDials  context.CancelFunc
+
+	mu    sync.Mutex // guards what follows
+	addrs map[wire.NodeID]netip.AddrPort
+	held  map[recordKey]wire.Stamp // versions in the core's store, so that a second copy costs no signature check
+}
+
+// eventQueue bounds events that wait for the loop; who brings more waits.
+const eventQueue = 1024
+
+// New checks the configuration and opens the node's socket; nothing runs until Run. A node that is not run must be closed by running it
+// with a context that has ended.
+func New(cfg Config) (*Node, error) {
+	if cfg.Network == nil {
+		cfg.Network = System{}
+	}
+	if cfg.Listen == "" {
+		cfg.Listen = ":7946"
+	}
+	if cfg.Deadline == 0 {
+		cfg.Deadline = DefaultDeadline
+	}
+	if cfg.Seed == 0 {
+		cfg.Seed = rand.Uint64()
+	}
+	if len(cfg.Identity.Key) == 0 || cfg.Deliver == nil {
+		return nil, errors.New("mesh: config lacks identity or Deliver")
+	}
+	for _, seed := range cfg.Join {
+		if _, port, err := net.SplitHostPort(seed); err != nil || port == "" {
+			return nil, fmt.Errorf("mesh: join %q: want host:port", seed)
+		}
+	}
+	socket, err := cfg.Network.ListenPacket(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("mesh: listen: %w", err)
+	}
+	n, err := build(cfg, socket)
+	if err != nil {
+		_ = socket.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func build(cfg Config, socket net.PacketConn) (*Node, error) {
+	advertise, err := advertised(cfg.Advertise, socket.LocalAddr())
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, advertise: advertise, index: new(interest.Index), began: time.Now(),
+		events: make(chan event, eventQueue), asks: make(chan func(*core)), stopped: make(chan struct{}),
+		addrs: map[wire.NodeID]netip.AddrPort{}, held: map[recordKey]wire.Stamp{},
+	}
+	n.dials, n.endDials = context.WithCancel(context.Background())
+	n.endpoint, err = forward.New(forward.Config{
+		Key: cfg.Identity.Key, Boot: cfg.Identity.Boot, Socket: socket, Log: cfg.Log,
+		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived,
+		Packet: func(b []byte, from net.Addr, at time.Time) { n.gossip.Receive(b, from, at) },
+		Stream: func(c net.Conn) { n.gossip.Accept(c) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.meta = wire.Meta{ID: n.endpoint.Self(), Boot: cfg.Identity.Boot, Name: cfg.Name, Region: cfg.Region, Client: cfg.Client}
+	if n.meta.Name == "" {
+		n.meta.Name = n.meta.ID.Short()
+	}
+	if cfg.Place != nil {
+		n.meta.Located, n.meta.Lat, n.meta.Lon = true, cfg.Place.Lat, cfg.Place.Lon
+	}
+	n.log = cfg.Log.With().Str("node", n.meta.Name).Logger()
+	rnd := rand.New(rand.NewPCG(cfg.Seed, uint64(n.meta.ID)))
+	g := gossip.Config{
+		Meta: n.meta, Advertise: advertise, Seeds: cfg.Join, Log: n.log,
+		Rand:  rand.New(rand.NewPCG(cfg.Seed, ^uint64(n.meta.ID))),
+		Write: n.writePacket, Dial: n.endpoint.DialStream, Emit: n.gossipEvent, Digest: n.wholeDigest,
+	}
+	if cfg.DataDir != "" {
+		g.KnownFile = filepath.Join(cfg.DataDir, knownFile)
+	}
+	if n.gossip, err = gossip.New(g); err != nil {
+		return nil, err
+	}
+	n.core = newCore(cfg.Identity.Key, cfg.Identity.Boot, n.index, rnd, cfg.Timing, n.began)
+	n.core.meta = n.meta
+	return n, nil
+}
+
+// advertised is the address that others reach the node at.
+func advertised(given string, local net.Addr) (netip.AddrPort, error) {
+	bound, err := netip.ParseAddrPort(local.String())
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("mesh: local address: %w", err)
+	}
+	bound = netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())
+	if given != "" {
+		addr, err := net.ResolveUDPAddr("udp", given)
+		if err != nil || addr.Port == 0 || addr.IP == nil || addr.IP.IsUnspecified() {
+			return netip.AddrPort{}, fmt.Errorf("mesh: advertise %q: want host:port that others can reach", given)
+		}
+		ap := addr.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port()), nil
+	}
+	if !bound.Addr().IsUnspecified() {
+		return bound, nil
+	}
+	return netip.AddrPortFrom(hostAddr(), bound.Port()), nil
+}
+
+// hostAddr is an address of this host for others: the first global IPv4, else IPv6, else loopback.
+func hostAddr() netip.Addr {
+	best := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return best
+	}
+	for _, a := range addrs {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil || !prefix.Addr().IsGlobalUnicast() {
+			continue
+		}
+		if prefix.Addr().Is4() {
+			return prefix.Addr()
+		}
+		if best.IsLoopback() {
+			best = prefix.Addr()
+		}
+	}
+	return best
+}
+
+// ID is the node's ID.
+func (n *Node) ID() wire.NodeID { return n.meta.ID }
+
+// Name is the node's name.
+func (n *Node) Name() string { return n.meta.Name }
+
+// Addr is where other nodes reach it.
+func (n *Node) Addr() netip.AddrPort { return n.advertise }
+
+// Counters are the data path's counters.
+func (n *Node) Counters() *forward.Counters { return n.endpoint.Counters() }
+
+// Run is a member of the mesh until ctx ends or something fails; then it withdraws its links, leaves, and returns when all has ended.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	loopCtx, endLoop := context.WithCancel(context.Background())
+	linkCtx, endLinks := context.WithCancel(context.Background())
+	defer endLoop()
+	defer endLinks()
+	var loop, links sync.WaitGroup
+	links.Go(func() {
+		if err := n.endpoint.Run(linkCtx); err != nil {
+			n.log.Debug().Err(err).Msg("links ended")
+		}
+	})
+	loop.Go(func() { n.loop(loopCtx, stop) })
+	gossipErr := n.gossip.Run(n.withdrawn(ctx))
+	stop(gossipErr) // where it failed by itself
+	endLinks()
+	n.endDials()
+	links.Wait()
+	n.group.Wait()
+	endLoop()
+	loop.Wait()
+	if cause := context.Cause(ctx); errors.Is(cause, ErrImpostor) {
+		return cause
+	}
+	return gossipErr
+}
+
+// withdrawn is a context that ends shortly after ctx, when this node's links have been withdrawn from the mesh, so that nobody routes through it any more
+// when it leaves.
+func (n *Node) withdrawn(ctx context.Context) context.Context {
+	after, end := context.WithCancel(context.Background())
+	n.group.Go(func() {
+		defer end()
+		<-ctx.Done()
+		n.post(leaving{})
+		time.Sleep(withdrawTime)
+	})
+	return after
+}
+
+// withdrawTime is how long the news takes to be everywhere that traffic comes from.
+const withdrawTime = 300 * time.Millisecond
+
+// post hands an event to the loop; it waits while the queue is full and gives up when the loop has ended.
+func (n *Node) post(e event) {
+	select {
+	case n.events <- e:
+	case <-n.stopped:
+	}
+}
+
+// ask runs f in the loop and waits for it; false if the loop has ended.
+func (n *Node) ask(f func(*core)) bool {
+	done := make(chan struct{})
+	select {
+	case n.asks <- func(c *core) { f(c); close(done) }:
+		<-done
+		return true
+	case <-n.stopped:
+		return false
+	}
+}

@@ -1,0 +1,84 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward"
+	"github.com/fastpubsub/fastpubsub/gossip/interest"
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// lookup is the working memory of one publish.
+type lookup struct {
+	keys  []interest.Key
+	nodes []wire.NodeID
+	m     wire.Message
+}
+
+// lookups keeps working memory between publishes.
+type lookups struct{ pool sync.Pool }
+
+func (l *lookups) take() *lookup {
+	if w, ok := l.pool.Get().(*lookup); ok {
+		return w
+	}
+	return new(lookup)
+}
+
+// Publish delivers a message to local subscribers and sends it to every node with interest. It waits while links on
+// the way are full; the error is ctx's, or about a message that is not valid. Nodes that cannot be reached are counted, not reported.
+func (n *Node) Publish(ctx context.Context, m channel.Message) error {
+	if err := m.Validate(); err != nil {
+		return err
+	}
+	if m.Mode != channel.Broadcast {
+		return fmt.Errorf("mesh: delivery mode %v is not supported", m.Mode)
+	}
+	n.cfg.Deliver(m, Trace{Origin: n.meta.ID})
+	w := n.lookups.take()
+	defer n.lookups.pool.Put(w)
+	w.keys = interest.AppendQuery(w.keys[:0], m.Tenant, m.Channel)
+	w.nodes = n.index.Lookup(w.nodes[:0], w.keys)
+	if len(w.nodes) == 0 {
+		return nil
+	}
+	w.m = wire.Message{
+		Class: wire.ClassPublish, Mode: byte(m.Mode), Deadline: uint32(n.cfg.Deadline.Milliseconds()), Via: w.m.Via[:0],
+		Tenant: append(w.m.Tenant[:0], m.Tenant...), Channel: append(w.m.Channel[:0], m.Channel...), Payload: m.Payload,
+	}
+	for batch := range slices.Chunk(w.nodes, wire.MaxDestinations) {
+		if err := n.endpoint.Forwarder().Spread(ctx, &w.m, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SetInterest says whether this node has subscribers of a pattern.
+func (n *Node) SetInterest(tenant string, p channel.Pattern, wanted bool) {
+	n.post(interestChanged{tenant: tenant, pattern: p, wanted: wanted})
+}
+
+// arrived takes what has this node as a destination off a link.
+func (n *Node) arrived(m *wire.Message) {
+	switch m.Class {
+	case wire.ClassPublish:
+		msg := channel.Message{Tenant: string(m.Tenant), Channel: string(m.Channel), Mode: channel.Mode(m.Mode), Payload: m.Payload}
+		if err := msg.Validate(); err != nil {
+			n.endpoint.Counters().Drop(forward.DropMalformed, 1)
+			return
+		}
+		n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})
+	case wire.ClassSWIM:
+		n.swimPacket(m)
+	case wire.ClassControl:
+		if len(m.Payload) == 0 || n.control(m.Origin, m.Payload) != nil {
+			n.endpoint.Counters().Drop(forward.DropMalformed, 1)
+		}
+	}
+}
