@@ -38,6 +38,7 @@ type Counters struct {
 	Resent     atomic.Uint64 // copies sent again as their origin
 	Duplicates atomic.Uint64 // copies that had been delivered before
 	Acks       atomic.Uint64 // acknowledgements sent
+	TwinCopies atomic.Uint64 // copies that came second over a link's two connections
 	Handshakes atomic.Uint64 // QUIC handshakes that others began; those that fail never become connections
 	Accepted   atomic.Uint64 // of these, completed
 	dropped    [reasons]atomic.Uint64

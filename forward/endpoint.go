@@ -21,7 +21,7 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Event is what the control plane learns from links: Opened, Closed or Echoed.
+// Event is what the control plane learns from links: Opened, Closed, Echoed or Woken.
 type Event interface{ event() }
 
 // Opened says that a link is ready. It may replace an earlier link to the same peer.
@@ -41,6 +41,10 @@ type Echoed struct {
 	At   time.Time
 }
 
+// Woken says that a link carries messages again after a while without: it is to be watched more closely.
+type Woken struct{ Link *Link }
+
+func (Woken) event()  {}
 func (Opened) event() {}
 func (Closed) event() {}
 func (Echoed) event() {}

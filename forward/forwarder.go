@@ -282,7 +282,10 @@ func (f *Forwarder) requeue(from *Link, stream []byte) {
 	var m wire.Message
 	for len(stream) > 0 {
 		frame, rest, _, err := wire.SplitFrame(stream, wire.MaxFrame)
-		if err != nil || frame == nil || wire.ParseMessage(frame, &m) != nil {
+		if err == nil && frame != nil {
+			err = wire.ParseMessage(single(frame), &m)
+		}
+		if err != nil || frame == nil {
 			return // our own queue always parses
 		}
 		if m.Origin != f.endpoint.self {

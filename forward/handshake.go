@@ -48,7 +48,7 @@ func (e *Endpoint) Dial(ctx context.Context, addr net.Addr, want wire.NodeID) er
 	if err != nil {
 		return fmt.Errorf("forward: dial %v: %w", addr, err)
 	}
-	l, err := e.openLanes(ctx, conn, client, want)
+	l, err := e.openLanes(ctx, conn, client, want, false)
 	if err == nil {
 		err = e.adopt(l)
 	}
@@ -78,7 +78,7 @@ func (e *Endpoint) connect(ctx context.Context, addr net.Addr) (*quic.Conn, *htt
 	}
 }
 
-func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3.ClientConn, want wire.NodeID) (*Link, error) {
+func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3.ClientConn, want wire.NodeID, twin bool) (*Link, error) {
 	state := conn.ConnectionState().TLS
 	peer, err := peerID(&state)
 	if err != nil {
@@ -97,11 +97,7 @@ func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3
 		if i == controlLane {
 			control = str
 		}
-		header := http.Header{
-			headerBoot: {strconv.FormatUint(e.cfg.Boot, 10)}, headerLane: {strconv.Itoa(i)},
-			headerLanes: {strconv.Itoa(len(lanes))}, headerWant: {want.String()},
-		}
-		if err := str.SendRequestHeader(connectRequest(protocolLane, header)); err != nil {
+		if err := str.SendRequestHeader(connectRequest(protocolLane, laneHeader(e, i, len(lanes), want, twin))); err != nil {
 			return nil, err
 		}
 		lanes[i] = str
@@ -195,7 +191,13 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 	}
 	l := newLink(e, peer, conn, in.lanes)
 	l.Boot = boot
-	if err := e.adopt(l); err != nil {
+	twin := r.Header.Get(headerTwin) != ""
+	if twin {
+		err = e.attach(e.Link(peer), l)
+	} else {
+		err = e.adopt(l)
+	}
+	if err != nil {
 		http.Error(w, "duplicate", http.StatusConflict)
 		return err
 	}
@@ -206,7 +208,11 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 		str = nil
 	}
 	l.lanes[controlLane] = str
-	e.work(l)
+	if twin {
+		e.workTwin(l)
+	} else {
+		e.work(l)
+	}
 	return err
 }
 

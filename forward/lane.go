@@ -24,6 +24,7 @@ const (
 	maxSpacing = 2 * time.Millisecond
 	nearWindow = 5 * time.Millisecond
 	nearBurst  = 150 // messages in a window, 30,000/s, go at once; then flushes are spaced
+	wokenAfter = time.Second
 	burstPause = 50 * time.Microsecond
 )
 
@@ -77,23 +78,49 @@ func (l *Link) frames(index int, b []byte, limit int, m *wire.Message) (rest []b
 func (l *Link) frame(index int, frame []byte, m *wire.Message) error {
 	kind := wire.Kind(frame[0])
 	switch {
+	case kind == wire.KindMessage && index == controlLane:
+		return l.routedControl(frame, m)
 	case kind == wire.KindMessage:
-		if err := wire.ParseMessage(frame, m); err != nil {
-			return err
-		}
-		if (m.Class == wire.ClassPublish) == (index == controlLane) {
-			return fmt.Errorf("message of class %d in lane %d", m.Class, index)
-		}
-		if m.Class == wire.ClassPublish {
-			l.used.Store(l.heard.Load())
-			l.bytes.messagesIn.Add(1)
-		}
-		l.endpoint.forwarder.receive(l, m)
-		return nil
+		return l.message(frame, m)
+	case kind == wire.KindTwin && index != controlLane:
+		return l.twinFrame(frame, m)
 	case index == controlLane && (kind == wire.KindRecords || kind == wire.KindDigest || kind == wire.KindWant):
 		return l.endpoint.cfg.Control(l.Peer, frame)
 	}
 	return fmt.Errorf("frame of kind %d in lane %d", kind, index)
+}
+
+// message takes a published message off a lane.
+func (l *Link) message(frame []byte, m *wire.Message) error {
+	if err := wire.ParseMessage(frame, m); err != nil {
+		return err
+	}
+	if m.Class != wire.ClassPublish {
+		return fmt.Errorf("%w: message of class %d in a message lane", wire.ErrMalformed, m.Class)
+	}
+	l.use(l.LastHeard())
+	l.bytes.messagesIn.Add(1)
+	l.endpoint.forwarder.receive(l, m)
+	return nil
+}
+
+// routedControl takes a message of another class off the control lane.
+func (l *Link) routedControl(frame []byte, m *wire.Message) error {
+	if err := wire.ParseMessage(frame, m); err != nil {
+		return err
+	}
+	if m.Class == wire.ClassPublish {
+		return fmt.Errorf("%w: published message in the control lane", wire.ErrMalformed)
+	}
+	l.endpoint.forwarder.receive(l, m)
+	return nil
+}
+
+// use notes that the link carries a message.
+func (l *Link) use(at time.Time) {
+	if before := l.used.Swap(at.UnixNano()); at.UnixNano()-before > int64(wokenAfter) {
+		l.endpoint.cfg.Emit(Woken{l})
+	}
 }
 
 // refit moves what is left to the front of a buffer that fits what is expected next. It never more than doubles, so that a
@@ -207,7 +234,7 @@ func (l *Link) nextSlice(i int) []byte {
 func (l *Link) wrote(i, n int) {
 	l.bytes.out.Add(uint64(n))
 	if i != controlLane {
-		l.used.Store(time.Now().UnixNano())
+		l.use(time.Now())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -54,6 +54,7 @@ type Link struct {
 	conn     *quic.Conn
 	lanes    []lane
 	endpoint *Endpoint
+	twins    twinning
 	probes   chan uint32
 	wake     chan struct{} // something waits to be written; capacity 1
 
@@ -199,6 +200,12 @@ func (l *Link) sendMessage(m *wire.Message, head []byte) error {
 	if l.queued > 0 && l.queued+n > bound {
 		return ErrLinkFull
 	}
+	if n <= twinMessage {
+		if twin, doubled := l.twins.doubled(head); twin != nil {
+			head = doubled
+			twin.queueCopy(lane, head, m.Payload)
+		}
+	}
 	before := len(l.out[lane].pending)
 	l.out[lane].pending = wire.AppendFrame(l.out[lane].pending, head, m.Payload)
 	l.queued += len(l.out[lane].pending) - before
@@ -265,6 +272,7 @@ func (l *Link) Close() { l.close(codeDone, "closed") }
 func (l *Link) close(code quic.ApplicationErrorCode, why string) {
 	l.usable.Store(false)
 	l.abandon(func() { l.closed = true })
+	l.closeTwin()
 	_ = l.conn.CloseWithError(code, why)
 }
 

@@ -74,6 +74,11 @@ type peer struct {
 	dialWait time.Duration
 	since    time.Time // when it was first heard of or stopped being a member
 	downs    int
+	used     time.Time // when the link last carried a message
+	twin     bool      // the link is to be doubled
+	twinAt   time.Time // when that was last said
+	lossy    time.Time // when the link last lost too much
+	lossFree time.Time // when it last did not
 }
 
 // active reports whether the node takes part in routes: SWIM's word, or that of a working link where SWIM errs.
@@ -133,6 +138,7 @@ func (c *core) handle(now time.Time, e event) {
 			c.prober.Link(e.peer).Echo(e.at, e.seq, e.rtt)
 			c.costsDirty = true
 			c.do(setRTT{e.peer, c.prober.Link(e.peer).Stats().SRTT})
+			c.watchLoss(now, p)
 		}
 	case activity:
 		c.noteActivity(e)

@@ -130,6 +130,11 @@ type (
 		peer wire.NodeID
 		srtt time.Duration
 	}
+	// setTwin: double the link to a peer, since it loses packets, or no longer.
+	setTwin struct {
+		peer wire.NodeID
+		on   bool
+	}
 	// notice: a change worth a log line.
 	notice struct {
 		what string
@@ -148,5 +153,6 @@ func (announce) effect()      {}
 func (forgot) effect()        {}
 func (publishRoutes) effect() {}
 func (setRTT) effect()        {}
+func (setTwin) effect()       {}
 func (notice) effect()        {}
 func (impostor) effect()      {}

@@ -103,6 +103,7 @@ func (c *core) linkOpened(now time.Time, e linkOpened) {
 		c.dropLink(now, p)
 	}
 	p.link, p.linkBoot = e.link, e.boot
+	p.twin, p.lossFree = false, now
 	p.dialWait = 0
 	c.prober.Add(p.id, now)
 	c.sendDigest(p.id)
@@ -201,6 +202,37 @@ func (c *core) dialDue(now time.Time) {
 // byID orders what was gathered from the map of peers, whose own order is another each time (invariant 1).
 func byID(a, b *peer) int { return cmp.Compare(a.id, b.id) }
 
+// Where a path of more than twinRTT loses more than twinLoss for twinAfter while it is in use, messages go over two connections,
+// until it has lost less than twinLoss/3, or rested, for twinKept.
+const (
+	twinLoss  = 0.003
+	twinRTT   = 5 * time.Millisecond
+	twinAfter = 5 * time.Second
+	twinKept  = time.Minute
+	twinAgain = 5 * time.Second // it is asked for again in case it was lost or not to be had
+)
+
+// watchLoss decides whether the link to p is to be doubled.
+func (c *core) watchLoss(now time.Time, p *peer) {
+	stats := c.prober.Link(p.id).Stats()
+	busy := now.Sub(p.used) < twinAfter
+	if stats.Loss > twinLoss && stats.SRTT > twinRTT && busy {
+		p.lossy = now
+	} else if stats.Loss > twinLoss/3 && busy && p.twin {
+		p.lossy = now
+	}
+	switch {
+	case p.lossy != now && !p.twin:
+		p.lossFree = now
+	case p.lossy == now && now.Sub(p.lossFree) > twinAfter && now.Sub(p.twinAt) > twinAgain:
+		p.twin, p.twinAt = true, now
+		c.do(setTwin{p.id, true})
+	case p.twin && now.Sub(p.lossy) > twinKept:
+		p.twin, p.lossFree = false, now
+		c.do(setTwin{p.id, false})
+	}
+}
+
 func (c *core) noteActivity(e activity) {
 	p := c.peers[e.peer]
 	if p == nil || p.link != e.link {
@@ -210,6 +242,7 @@ func (c *core) noteActivity(e activity) {
 	link.Heard(e.heard)
 	if !e.used.IsZero() {
 		link.Used(e.used)
+		p.used = e.used
 	}
 }
 

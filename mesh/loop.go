@@ -80,6 +80,10 @@ func (n *Node) carryOut(e effect, stop context.CancelCauseFunc) {
 		if l := n.endpoint.Link(e.peer); l != nil {
 			l.SetRTT(e.srtt)
 		}
+	case setTwin:
+		if l := n.endpoint.Link(e.peer); l != nil {
+			l.SetTwin(e.on)
+		}
 	case sendControl:
 		n.sendControl(e)
 	case announce:

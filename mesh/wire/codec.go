@@ -26,6 +26,7 @@ const (
 	KindProbe   Kind = 5
 	KindEcho    Kind = 6
 	KindAck     Kind = 7
+	KindTwin    Kind = 8 // number uvarint, then a Message frame that also travels on another connection
 )
 
 // AppendFrame appends head and tail as one length-prefixed frame. They must not both be empty.
