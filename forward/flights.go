@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -337,11 +338,11 @@ func (f *flights) resend(now time.Time, id wire.NodeID, o *outgoing) bool {
 		m := r.Item.message
 		m.AddAge(now.Sub(r.Item.born))
 		d := wire.Destination{ID: id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
-		switch f.endpoint.forwarder.offer(&m, d) {
-		case ErrLinkFull:
-			o.table.Undo(now, r.Seq)
-		case nil:
+		switch err := f.endpoint.forwarder.offer(&m, d); {
+		case err == nil:
 			f.endpoint.counters.Resent.Add(1)
+		case errors.Is(err, ErrLinkFull):
+			o.table.Undo(now, r.Seq)
 		}
 	}
 	return true

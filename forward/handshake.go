@@ -142,7 +142,7 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	case r.Proto == protocolGossip:
 		e.serveGossip(w, conn)
 	case r.Proto == protocolLane:
-		if err := e.serveLane(w, r, conn, peer); err != nil { //nolint:contextcheck // r has it
+		if err := e.serveLane(w, r, conn, peer); err != nil {
 			e.cfg.Log.Debug().Err(err).Stringer("peer", peer).Stringer("remote", conn.RemoteAddr()).Msg("link refused")
 		}
 	default:

@@ -216,15 +216,14 @@ const (
 func (c *core) watchLoss(now time.Time, p *peer) {
 	stats := c.prober.Link(p.id).Stats()
 	busy := now.Sub(p.used) < twinAfter
-	if stats.Loss > twinLoss && stats.SRTT > twinRTT && busy {
-		p.lossy = now
-	} else if stats.Loss > twinLoss/3 && busy && p.twin {
+	lossy := busy && stats.Loss > twinLoss && stats.SRTT > twinRTT || busy && stats.Loss > twinLoss/3 && p.twin
+	if lossy {
 		p.lossy = now
 	}
 	switch {
-	case p.lossy != now && !p.twin:
+	case !lossy && !p.twin:
 		p.lossFree = now
-	case p.lossy == now && now.Sub(p.lossFree) > twinAfter && now.Sub(p.twinAt) > twinAgain:
+	case lossy && now.Sub(p.lossFree) > twinAfter && now.Sub(p.twinAt) > twinAgain:
 		p.twin, p.twinAt = true, now
 		c.do(setTwin{p.id, true})
 	case p.twin && now.Sub(p.lossy) > twinKept:

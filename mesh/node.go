@@ -220,7 +220,7 @@ func (n *Node) Addr() netip.AddrPort { return n.advertise }
 func (n *Node) Counters() *forward.Counters { return n.endpoint.Counters() }
 
 // Run is a member of the mesh until ctx ends or something fails; then it withdraws its links, leaves, and returns when all has ended.
-func (n *Node) Run(ctx context.Context) error {
+func (n *Node) Run(ctx context.Context) error { //nolint:contextcheck // loop and links outlive ctx, so that leaving can use them
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	loopCtx, endLoop := context.WithCancel(context.Background())

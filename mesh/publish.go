@@ -76,6 +76,7 @@ func (n *Node) arrived(m *wire.Message) {
 		n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})
 	case wire.ClassSWIM:
 		n.swimPacket(m)
+	case wire.ClassAck: // the forwarder's own
 	case wire.ClassControl:
 		if len(m.Payload) == 0 || n.control(m.Origin, m.Payload) != nil {
 			n.endpoint.Counters().Drop(forward.DropMalformed, 1)

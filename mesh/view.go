@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -50,6 +51,7 @@ type LinkView struct {
 	Advertised  float64     `json:"advertised_ms,omitempty"` // as told to the mesh
 	Downs       int         `json:"downs"`                   // how often it went down
 	Dialed      bool        `json:"dialed"`                  // opened by this end
+	Twin        bool        `json:"twin,omitempty"`          // doubled, since it loses packets
 	BytesIn     uint64      `json:"bytes_in"`
 	BytesOut    uint64      `json:"bytes_out"`
 	MessagesIn  uint64      `json:"messages_in"`
@@ -79,25 +81,26 @@ func (n *Node) View() (v View, ok bool) {
 		if l := n.endpoint.Link(v.Links[i].Peer); l != nil {
 			t := l.Traffic()
 			link := &v.Links[i]
-			link.Dialed = l.Dialed()
+			link.Dialed, link.Twin = l.Dialed(), l.Twin()
 			link.BytesIn, link.BytesOut, link.MessagesIn, link.MessagesOut = t.BytesIn, t.BytesOut, t.MessagesIn, t.MessagesOut
 		}
 	}
 	counters := n.endpoint.Counters()
+	flights := n.endpoint.Flights()
 	stats := n.gossip.Stats()
 	v.Dropped = counters.Drops()
 	v.Dropped["swim_garbage"] = stats.Garbage.Load()
 	v.Dropped["swim_queue"] = stats.PacketsDropped.Load()
 	v.Dropped["swim_refused"] = stats.Refused.Load()
 	v.Dropped["swim_malformed"] = stats.Malformed.Load()
-	for name, value := range map[string]uint64{
+	maps.Copy(v.Counters, map[string]uint64{
 		"originated": counters.Originated.Load(), "relayed": counters.Relayed.Load(), "delivered": counters.Delivered.Load(),
+		"resent": counters.Resent.Load(), "duplicates": counters.Duplicates.Load(), "acks": counters.Acks.Load(), "twin_copies": counters.TwinCopies.Load(),
+		"in_flight": uint64(flights.Outgoing), "in_flight_bytes": uint64(flights.OutgoingBytes), "held": uint64(flights.Held), "held_bytes": uint64(flights.HeldBytes),
 		"handshakes": counters.Handshakes.Load(), "connections": counters.Accepted.Load(),
 		"swim_packets_in": stats.PacketsIn.Load(), "swim_packets_out": stats.PacketsOut.Load(),
 		"swim_bytes_in": stats.BytesIn.Load(), "swim_bytes_out": stats.BytesOut.Load(), "swim_problems": stats.Problems.Load(),
-	} {
-		v.Counters[name] = value
-	}
+	})
 	return v, ok
 }
 

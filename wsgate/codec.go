@@ -99,8 +99,7 @@ func (f fault) Error() string {
 // faultOf says how a client is told of err: a fault as it is, the errors of package channel by their code and reason,
 // anything else (the Broker's) as codeUnavailable.
 func faultOf(err error) fault {
-	var f fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[fault](err); ok {
 		return f
 	}
 	for _, known := range []struct {

@@ -117,14 +117,14 @@ func appendFrameHeader(dst []byte, first byte, n int) []byte {
 	}
 }
 
-// appendFrame appends a whole unmasked frame.
-func appendFrame(dst []byte, first byte, payload []byte) []byte {
-	return append(appendFrameHeader(dst, first, len(payload)), payload...)
+// newFrame is a whole unmasked frame.
+func newFrame(first byte, payload []byte) []byte {
+	return append(appendFrameHeader(nil, first, len(payload)), payload...)
 }
 
 // closeFrame is a whole close frame. The reason must leave room for the status: 123 bytes.
 func closeFrame(status uint16, reason string) []byte {
-	return appendFrame(nil, frameClose, append(binary.BigEndian.AppendUint16(nil, status), reason...))
+	return newFrame(frameClose, append(binary.BigEndian.AppendUint16(nil, status), reason...))
 }
 
 // isControlFrame tells whether b is one whole unmasked control frame and nothing else.

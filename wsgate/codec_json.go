@@ -116,8 +116,8 @@ type jsonReply struct {
 	Detail  string          `json:"detail,omitempty"`
 }
 
-// appendJSONReply appends a reply as a JSON object. A publication is acknowledged only if it had an id.
-func appendJSONReply(dst []byte, r reply) []byte {
+// newJSONReply is a reply as a JSON object. A publication is acknowledged only if it had an id: else there is none.
+func newJSONReply(r reply) []byte {
 	out := jsonReply{ID: r.id, Tenant: r.tenant, Channel: r.name}
 	switch r.event {
 	case eventSubscribed:
@@ -128,7 +128,7 @@ func appendJSONReply(dst []byte, r reply) []byte {
 		out.Event = "pong"
 	case eventPublished:
 		if r.id == nil {
-			return dst
+			return nil
 		}
 		out.Event = "published"
 	case eventError:
@@ -136,7 +136,7 @@ func appendJSONReply(dst []byte, r reply) []byte {
 	default:
 		panic("wsgate: reply without an event")
 	}
-	return appendJSON(dst, out)
+	return appendJSON(nil, out)
 }
 
 // jsonDelivery is a delivery in JSON; exactly one of the payloads is set.

@@ -206,7 +206,7 @@ func checkFault(t *testing.T, err error) {
 	if !utf8.Valid(line) || strings.ContainsAny(string(line), "\r\n") || len(line) > 2*maxDetail {
 		t.Fatalf("line %q", line)
 	}
-	if !json.Valid(appendJSONReply(nil, reply{event: eventError, fault: f})) {
+	if !json.Valid(newJSONReply(reply{event: eventError, fault: f})) {
 		t.Fatalf("fault %+v", f)
 	}
 }
@@ -266,7 +266,7 @@ func FuzzParseJSON(f *testing.F) {
 		} else if c.verb < verbSubscribe || c.verb > verbPing {
 			t.Fatalf("verb %d", c.verb)
 		}
-		out := appendJSONReply(nil, reply{event: eventPong, id: c.id})
+		out := newJSONReply(reply{event: eventPong, id: c.id})
 		var back struct{ ID json.RawMessage }
 		if err := json.Unmarshal(out, &back); err != nil || !utf8.Valid(out) || !bytes.Equal(back.ID, c.id) {
 			t.Fatalf("id %s comes back as %s: %v", c.id, out, err)
@@ -291,7 +291,7 @@ func TestRepliesGolden(t *testing.T) {
 		if got := string(appendLine(nil, test.reply)); got != test.line {
 			t.Errorf("%+v: line %s", test.reply, got)
 		}
-		if got := string(appendJSONReply(nil, test.reply)); got != test.json {
+		if got := string(newJSONReply(test.reply)); got != test.json {
 			t.Errorf("%+v: JSON %s", test.reply, got)
 		}
 	}

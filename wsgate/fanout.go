@@ -131,7 +131,7 @@ func (f *fanout) frame(set int, json bool, m channel.Message) []byte {
 	s := &f.sets[set]
 	switch {
 	case json && s.json == nil:
-		s.json = appendFrame(nil, frameText, appendJSONDelivery(nil, m, f.patterns(set)))
+		s.json = newFrame(frameText, appendJSONDelivery(nil, m, f.patterns(set)))
 	case !json && s.binary == nil:
 		body := deliveryLen(m) + s.bytes
 		s.binary = appendFrameHeader(make([]byte, 0, maxFrameHeader+body), frameBinary, body)

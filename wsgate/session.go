@@ -105,7 +105,7 @@ func (s *session) finish(err error) {
 // that does not read stops being read from, instead of being closed by the library's fixed time limit.
 func (s *session) pinged(ctx context.Context, payload []byte) bool {
 	// An error means that the connection is ending.
-	_ = s.box.reply(ctx, appendFrame(nil, framePong, payload))
+	_ = s.box.reply(ctx, newFrame(framePong, payload))
 	return false
 }
 
@@ -151,12 +151,12 @@ func (s *session) silent(now time.Time) bool {
 func (s *session) encode(r reply) []byte {
 	var text []byte
 	if s.subscriber.json.Load() {
-		text = appendJSONReply(nil, r)
+		text = newJSONReply(r)
 	} else {
 		text = appendLine(nil, r)
 	}
 	if len(text) == 0 {
 		return nil
 	}
-	return appendFrame(nil, frameText, text)
+	return newFrame(frameText, text)
 }

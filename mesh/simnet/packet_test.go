@@ -250,7 +250,7 @@ func TestPacketDeadlines(t *testing.T) {
 		c.SetDeadline(time.Now()) // what quic-go does to stop its reader
 		err := <-outcome
 		wantErr(t, err, os.ErrDeadlineExceeded)
-		if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+		if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
 			t.Errorf("%v is not a time-out", err)
 		}
 

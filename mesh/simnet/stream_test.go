@@ -68,7 +68,7 @@ func TestDialFailures(t *testing.T) {
 		_, err = dial(ctx)
 		wantErr(t, err, context.DeadlineExceeded)
 		wantTook(t, start, time.Second, 1)
-		if timeout, ok := err.(net.Error); !ok || !timeout.Timeout() {
+		if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
 			t.Errorf("%v is not a time-out", err)
 		}
 		_, err = dial(ctx) // over before it began
@@ -155,7 +155,7 @@ func TestReset(t *testing.T) {
 
 		client, server = connect(t, n.Host(ipA), n.Host(ipB))
 		server.Close()
-		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 			t.Errorf("read: %v", err)
 		}
 		write(t, client, "too late")

@@ -52,7 +52,7 @@ func (e *Emulator) listen(site int, addr string) (net.PacketConn, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.closed {
-		c.real.Close()
+		_ = c.real.Close()
 		return nil, &net.OpError{Op: "listen", Net: "udp", Err: net.ErrClosed}
 	}
 	e.sockets[c.key] = c
@@ -148,14 +148,14 @@ func (c *socket) stopReading() bool {
 	if c.closed.Swap(true) {
 		return false
 	}
-	c.real.SetReadDeadline(time.Unix(1, 0))
+	_ = c.real.SetReadDeadline(time.Unix(1, 0))
 	return true
 }
 
 // shut closes the real socket. It returns when the port is free, also if another goroutine came first.
 func (c *socket) shut() {
 	c.shutOnce.Do(func() {
-		c.real.Close()
+		_ = c.real.Close()
 		e := c.emulator
 		e.mu.Lock()
 		defer e.mu.Unlock()

@@ -169,7 +169,7 @@ func (l *link) line(text string, report func(error)) error {
 	case strings.HasPrefix(text, "OK:"):
 		l.acknowledge(text)
 	default:
-		if fault, ok := parseError(text); ok && !(fault.answersRequest() && l.refuse(fault)) {
+		if fault, ok := parseError(text); ok && (!fault.answersRequest() || !l.refuse(fault)) {
 			report(fault)
 		}
 	}
