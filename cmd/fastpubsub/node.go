@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh"
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/wsgate"
+	"github.com/rs/zerolog"
+	"golang.org/x/term"
+)
+
+// nodeCommand runs a node.
+type nodeCommand struct {
+	Listen    string   `default:"127.0.0.1:7946" help:"UDP address for other nodes." placeholder:"HOST:PORT"`
+	Advertise string   `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
+	WS        string   `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients." placeholder:"HOST:PORT"`
+	Join      []string `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
+	Name      string   `help:"Name of this node, for people."`
+	Region    string   `help:"Region of this node, for people and clients."`
+	Geo       string   `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
+	DataDir   string   `help:"Directory that keeps the node's key and the members last known; without it every start is a new node." placeholder:"DIR" type:"path"`
+	Open      bool     `help:"Let anybody who reaches the addresses join and connect. Without it only loopback addresses are allowed."`
+	LogLevel  string   `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
+	LogFormat string   `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
+}
+
+// Run runs the node until the context ends.
+func (c *nodeCommand) Run(ctx context.Context, std streams) error {
+	if err := c.check(); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	log, err := newLogger(std.err, c.LogLevel, c.LogFormat)
+	if err != nil {
+		return err
+	}
+	place, err := parseGeo(c.Geo)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	identity, err := mesh.LoadIdentity(c.DataDir, time.Now())
+	if err != nil {
+		return err
+	}
+	listener, err := mesh.System{}.Listen(c.WS)
+	if err != nil {
+		return fmt.Errorf("listen for clients: %w", err)
+	}
+	hub := wsgate.NewHub(wsgate.HubConfig{})
+	node, err := mesh.New(mesh.Config{
+		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: clientAddr(c.Advertise, listener.Addr()),
+		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
+		Deliver: func(m channel.Message, _ mesh.Trace) { hub.Deliver(m) },
+	})
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Logger: log, Version: versionText()})
+	if err != nil {
+		_ = listener.Close()
+		return errors.Join(err, runEnded(node))
+	}
+	if err := announce(std.out, node, listener.Addr()); err != nil {
+		return errors.Join(err, listener.Close(), runEnded(node))
+	}
+	return together(ctx,
+		func(ctx context.Context) error { return node.Run(ctx) },
+		func(ctx context.Context) error { return server.Serve(ctx, listener) })
+}
+
+// runEnded frees what a node that will not run holds.
+func runEnded(n *mesh.Node) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return n.Run(ctx)
+}
+
+// together runs all parts; when one returns, the others are told to end. The first error is returned.
+func together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	errs := make([]error, len(parts))
+	var group sync.WaitGroup
+	for i, part := range parts {
+		group.Go(func() {
+			errs[i] = part(ctx)
+			stop(errs[i])
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// check refuses to expose an unprotected node by accident.
+func (c *nodeCommand) check() error {
+	for _, addr := range []struct{ flag, value string }{{"--listen", c.Listen}, {"--ws", c.WS}} {
+		host, _, err := net.SplitHostPort(addr.value)
+		if err != nil {
+			return fmt.Errorf("%s %q: want HOST:PORT", addr.flag, addr.value)
+		}
+		if ip := net.ParseIP(host); !c.Open && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return fmt.Errorf("%s %s is not a loopback address, and this mesh has no secret: anybody who reaches it could join, read and write; say --open if that is meant", addr.flag, addr.value)
+		}
+	}
+	return nil
+}
+
+// announce tells where the node listens and the command that joins it: from this machine if it is on loopback, else from another.
+func announce(out io.Writer, node *mesh.Node, clients net.Addr) error {
+	how := "--listen 0.0.0.0:7946 --ws 0.0.0.0:8080 --open"
+	if node.Addr().Addr().IsLoopback() {
+		how = "--listen 127.0.0.1:0 --ws 127.0.0.1:0"
+	}
+	_, err := fmt.Fprintf(out, "node %s (%v)\n  nodes    udp %v\n  clients  ws://%v/ws\n  join it  fastpubsub node --join %v %s\n",
+		node.Name(), node.ID(), node.Addr(), clients, node.Addr(), how)
+	return err
+}
+
+// clientAddr is where clients reach the node, as far as it can tell by itself.
+func clientAddr(advertise string, bound net.Addr) string {
+	addr, ok := bound.(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	if !addr.IP.IsUnspecified() {
+		return addr.String()
+	}
+	if host, _, err := net.SplitHostPort(advertise); err == nil {
+		return net.JoinHostPort(host, strconv.Itoa(addr.Port))
+	}
+	return ""
+}
+
+func parseGeo(text string) (*mesh.Place, error) {
+	if text == "" {
+		return nil, nil
+	}
+	latText, lonText, _ := strings.Cut(text, ",")
+	lat, err1 := strconv.ParseFloat(strings.TrimSpace(latText), 64)
+	lon, err2 := strconv.ParseFloat(strings.TrimSpace(lonText), 64)
+	if err1 != nil || err2 != nil || !(lat >= -90 && lat <= 90 && lon >= -180 && lon <= 180) {
+		return nil, fmt.Errorf("--geo %q: want LAT,LON in degrees, as in 52.52,13.40", text)
+	}
+	return &mesh.Place{Lat: lat, Lon: lon}, nil
+}
+
+func newLogger(w io.Writer, level, format string) (zerolog.Logger, error) {
+	parsed, err := zerolog.ParseLevel(level)
+	if err != nil {
+		return zerolog.Nop(), fmt.Errorf("%w: --log-level: %w", errUsage, err)
+	}
+	if f, ok := w.(*os.File); format == "console" || format == "auto" && ok && term.IsTerminal(int(f.Fd())) {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""}
+	}
+	return zerolog.New(w).Level(parsed).With().Timestamp().Logger(), nil
+}

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh"
+)
+
+// statusCommand shows what a node knows.
+type statusCommand struct {
+	URL   string `name:"url" default:"http://127.0.0.1:8080" help:"Address of the node's client port." placeholder:"URL"`
+	JSON  bool   `name:"json" help:"Print the node's whole answer as JSON."`
+	Check bool   `help:"Only tell by the exit code whether the node is ready."`
+}
+
+// Run asks the node and prints its answer.
+func (c *statusCommand) Run(ctx context.Context, std streams) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	page := "/v1/mesh"
+	if c.Check {
+		page = "/readyz"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, httpBase(c.URL)+page, nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", req.URL, res.Status)
+	}
+	if c.Check {
+		return nil
+	}
+	if c.JSON {
+		_, err := io.Copy(std.out, res.Body)
+		return err
+	}
+	var v mesh.View
+	if err := json.NewDecoder(res.Body).Decode(&v); err != nil {
+		return fmt.Errorf("%s: %w", req.URL, err)
+	}
+	return printView(std.out, &v)
+}
+
+// httpBase is the address of a node's pages, given that or its WebSocket address.
+func httpBase(url string) string {
+	if rest, ok := strings.CutPrefix(url, "ws"); ok {
+		url = "http" + rest
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(url, "/"), "/ws")
+}
+
+func printView(out io.Writer, v *mesh.View) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "node %s (%v) at %s, up %s\n", v.Node.Name, v.Node.ID, v.Node.Addr, (time.Duration(v.Node.Uptime) * time.Second).String())
+	fmt.Fprintf(w, "\nMEMBER\tID\tADDRESS\tREGION\tSTATE\n")
+	for _, m := range v.Members {
+		fmt.Fprintf(w, "%s\t%v\t%s\t%s\t%s\n", m.Name, m.ID, m.Addr, dash(m.Region), m.State)
+	}
+	fmt.Fprintf(w, "\nLINK\tSTATE\tRTT ms\t±\tLOSS\tCOST ms\tMESSAGES OUT\tIN\n")
+	for _, l := range v.Links {
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.2f\t%.1f%%\t%.2f\t%d\t%d\n", l.Name, l.State, l.RTT, l.Deviation, 100*l.Loss, l.Cost, l.MessagesOut, l.MessagesIn)
+	}
+	fmt.Fprintf(w, "\nTO\tNEXT HOP\tCOST ms\tDIRECT ms\tALTERNATE\tms\tPATH\n")
+	for _, r := range v.Routes {
+		direct, alternate := "-", "-"
+		if r.Direct > 0 {
+			direct = fmt.Sprintf("%.2f", r.Direct)
+		}
+		if r.Alternate != nil {
+			alternate = fmt.Sprintf("%.2f", r.AlternateCost)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\t%s\t%s\t%s\n", r.Name, r.NextName, r.Cost, direct, dash(r.AlternateName), alternate, strings.Join(r.Path, " > "))
+	}
+	return w.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
