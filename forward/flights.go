@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,27 +26,56 @@ const (
 type flights struct {
 	endpoint *Endpoint
 	bytes    atomic.Int64 // of all outgoing entries
-	active   atomic.Bool  // the worker ticks
+	asleep   atomic.Int64 // unix ns until which the worker sleeps
 	kick     chan struct{}
 
 	mu  sync.Mutex // guards the maps; taken before an entry's lock, never the other way
 	out map[wire.NodeID]*outgoing
 	in  map[wire.NodeID]*incoming
+
+	dueIn  []*incoming // the worker's own
+	dueOut []*outgoing
 }
 
 // outgoing is the table of one destination.
 type outgoing struct {
+	id   wire.NodeID
+	next alarm
+
 	mu    sync.Mutex // guards what follows
 	table *flight.Outgoing[*cargo]
 	gone  time.Time // since when it is no member; zero: it is one
 }
 
-// incomingFlight is the window of one origin. Its lock is held while messages are handed out, since their order is what it is for; Deliver neither blocks nor
+// incoming is the window of one origin. Its lock is held while messages are handed out, since their order is what it is for; Deliver neither blocks nor
 // calls back.
 type incoming struct {
+	id   wire.NodeID
+	next alarm
+
 	mu     sync.Mutex // guards what follows
 	window *flight.Incoming[*wire.Message]
 	gone   time.Time
+}
+
+// alarm is when the worker has something to do for an entry, so that it need not look at those that rest.
+type alarm struct{ ns atomic.Int64 } // unix ns; 0: never
+
+func (a *alarm) set(at time.Time) {
+	if at.IsZero() {
+		a.ns.Store(0)
+	} else {
+		a.ns.Store(at.UnixNano())
+	}
+}
+
+// due reports whether it is time, and keeps the earliest of those that are not in soonest.
+func (a *alarm) due(now int64, soonest *int64) bool {
+	at := a.ns.Load()
+	if at != 0 && at > now && at < *soonest {
+		*soonest = at
+	}
+	return at != 0 && at <= now
 }
 
 // cargo is a message that its origin keeps until all destinations have acknowledged it: one copy for all.
@@ -88,10 +118,12 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, to []wi
 		f.renew(o, boot, s, id)
 		seq, back, ahead := o.table.Add(now, c, channel, size, deadline)
 		to = append(to, wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)})
+		at := o.table.Next()
+		o.next.set(at)
 		o.mu.Unlock()
+		f.wake(at)
 		f.bytes.Add(int64(size))
 	}
-	f.wake()
 	for f.bytes.Load() > int64(f.endpoint.cfg.FlightBytes) && f.evict() {
 	}
 	return to
@@ -102,7 +134,7 @@ func (f *flights) outgoing(id wire.NodeID, boot uint64, s *Snapshot) *outgoing {
 	defer f.mu.Unlock()
 	o := f.out[id]
 	if o == nil {
-		o = &outgoing{table: f.table(id, boot, s)}
+		o = &outgoing{id: id, table: f.table(id, boot, s)}
 		f.out[id] = o
 	}
 	return o
@@ -197,7 +229,9 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 		e.counters.Drop(DropRefused, 1)
 	case flight.Accepted:
 	}
-	f.wake()
+	at := in.window.Next()
+	in.next.set(at)
+	f.wake(at)
 }
 
 func (f *flights) deliver(m *wire.Message) {
@@ -210,7 +244,7 @@ func (f *flights) incoming(m *wire.Message, d wire.Destination) *incoming {
 	defer f.mu.Unlock()
 	in := f.in[m.Origin]
 	if in == nil {
-		in = &incoming{window: flight.NewIncoming[*wire.Message](m.Boot, d.Seq-d.Ahead)}
+		in = &incoming{id: m.Origin, window: flight.NewIncoming[*wire.Message](m.Boot, d.Seq-d.Ahead)}
 		f.in[m.Origin] = in
 	}
 	return in
@@ -234,6 +268,7 @@ func (f *flights) acknowledged(from wire.NodeID, a *wire.Ack) {
 	if a.Boot == o.table.Boot {
 		before := o.table.Bytes()
 		o.table.Ack(time.Now(), a)
+		o.next.set(o.table.Next())
 		f.bytes.Add(int64(o.table.Bytes() - before))
 	}
 }
@@ -249,22 +284,19 @@ func (f *flights) reroute(ids []wire.NodeID) {
 		if o := f.out[id]; o != nil {
 			o.mu.Lock()
 			o.table.Reroute(now)
+			o.next.set(o.table.Next())
 			o.mu.Unlock()
 		}
 	}
 	f.mu.Unlock()
-	f.active.Store(true)
-	f.signal()
+	f.wake(now)
 }
 
-// wake makes the worker tick until nothing is under way.
-func (f *flights) wake() {
-	if !f.active.Load() && f.active.CompareAndSwap(false, true) {
-		f.signal()
+// wake makes the worker look at this time at the latest.
+func (f *flights) wake(at time.Time) {
+	if at.IsZero() || at.UnixNano() >= f.asleep.Load() {
+		return
 	}
-}
-
-func (f *flights) signal() {
 	select {
 	case f.kick <- struct{}{}:
 	default:
@@ -273,7 +305,7 @@ func (f *flights) signal() {
 
 // run sends acknowledgements and what is to be sent again until ctx ends.
 func (f *flights) run(ctx context.Context) {
-	timer := time.NewTimer(sweepEvery)
+	timer := time.NewTimer(0)
 	defer timer.Stop()
 	swept := time.Now()
 	for {
@@ -283,53 +315,59 @@ func (f *flights) run(ctx context.Context) {
 		case <-f.kick:
 		case <-timer.C:
 		}
-		f.active.Store(false)
-		busy := f.work(time.Now())
-		if busy {
-			f.active.Store(true)
-		}
-		if now := time.Now(); now.Sub(swept) > sweepEvery {
+		now := time.Now()
+		f.asleep.Store(math.MaxInt64) // whoever has something to do from here on kicks
+		next := f.work(now)
+		if now.Sub(swept) > sweepEvery {
 			f.sweep(now)
 			swept = now
 		}
-		if f.active.Load() {
-			timer.Reset(flightTick)
-		} else {
-			timer.Reset(sweepEvery)
-		}
+		next = max(next, now.Add(flightTick).UnixNano())
+		f.asleep.Store(next)
+		timer.Reset(time.Until(time.Unix(0, next)))
 	}
 }
 
-// work does one tick and reports whether there will be more to do.
-func (f *flights) work(now time.Time) (busy bool) {
+// work does what is due and returns when there is more to do, in unix ns.
+func (f *flights) work(now time.Time) (next int64) {
+	at := now.UnixNano()
+	next = now.Add(sweepEvery).UnixNano()
 	f.mu.Lock()
-	ins := maps.Clone(f.in)
-	outs := maps.Clone(f.out)
+	f.dueIn, f.dueOut = f.dueIn[:0], f.dueOut[:0]
+	for _, in := range f.in {
+		if in.next.due(at, &next) {
+			f.dueIn = append(f.dueIn, in)
+		}
+	}
+	for _, o := range f.out {
+		if o.next.due(at, &next) {
+			f.dueOut = append(f.dueOut, o)
+		}
+	}
 	f.mu.Unlock()
 	var a wire.Ack
-	for id, in := range ins {
+	for _, in := range f.dueIn {
 		in.mu.Lock()
 		in.window.Expire(now, f.deliver)
 		due := in.window.Ack(now, &a)
-		busy = busy || !in.window.Next().IsZero()
+		in.next.set(in.window.Next())
 		in.mu.Unlock()
 		if due {
-			f.sendAck(id, &a)
+			f.sendAck(in.id, &a)
 		}
+		in.next.due(at, &next)
 	}
-	for id, o := range outs {
-		busy = f.resend(now, id, o) || busy
+	for _, o := range f.dueOut {
+		f.resend(now, o)
+		o.next.due(at, &next)
 	}
-	return busy
+	return next
 }
 
-// resend sends again what is due to one destination and reports whether anything is under way there.
-func (f *flights) resend(now time.Time, id wire.NodeID, o *outgoing) bool {
+// resend sends again what is due to one destination.
+func (f *flights) resend(now time.Time, o *outgoing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.table.Len() == 0 {
-		return false
-	}
 	before := o.table.Bytes()
 	again, expired := o.table.Due(now, resendBatch)
 	f.bytes.Add(int64(o.table.Bytes() - before))
@@ -337,7 +375,7 @@ func (f *flights) resend(now time.Time, id wire.NodeID, o *outgoing) bool {
 	for _, r := range again {
 		m := r.Item.message
 		m.AddAge(now.Sub(r.Item.born))
-		d := wire.Destination{ID: id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
+		d := wire.Destination{ID: o.id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
 		switch err := f.endpoint.forwarder.offer(&m, d); {
 		case err == nil:
 			f.endpoint.counters.Resent.Add(1)
@@ -345,7 +383,7 @@ func (f *flights) resend(now time.Time, id wire.NodeID, o *outgoing) bool {
 			o.table.Undo(now, r.Seq)
 		}
 	}
-	return true
+	o.next.set(o.table.Next())
 }
 
 // sendAck sends an acknowledgement; if that fails, the next says the same and more.

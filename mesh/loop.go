@@ -41,7 +41,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 }
 
 // minSleep bounds how often the loop wakes by itself.
-const minSleep = time.Millisecond
+const minSleep = 5 * time.Millisecond
 
 // drain adds the events that wait, so that one step serves them all.
 func (n *Node) drain(batch []event) []event {
