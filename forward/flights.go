@@ -26,7 +26,7 @@ const (
 type flights struct {
 	endpoint *Endpoint
 	bytes    atomic.Int64 // of all outgoing entries
-	asleep   atomic.Int64 // unix ns until which the worker sleeps
+	asleep   atomic.Int64 // until when the worker sleeps, as clock
 	kick     chan struct{}
 
 	mu  sync.Mutex // guards the maps; taken before an entry's lock, never the other way
@@ -59,15 +59,7 @@ type incoming struct {
 }
 
 // alarm is when the worker has something to do for an entry, so that it need not look at those that rest.
-type alarm struct{ ns atomic.Int64 } // unix ns; 0: never
-
-func (a *alarm) set(at time.Time) {
-	if at.IsZero() {
-		a.ns.Store(0)
-	} else {
-		a.ns.Store(at.UnixNano())
-	}
-}
+type alarm struct{ ns atomic.Int64 } // as flights.clock; 0: never
 
 // due reports whether it is time, and keeps the earliest of those that are not in soonest.
 func (a *alarm) due(now int64, soonest *int64) bool {
@@ -76,6 +68,14 @@ func (a *alarm) due(now int64, soonest *int64) bool {
 		*soonest = at
 	}
 	return at != 0 && at <= now
+}
+
+// clock is a time in ns on the endpoint's clock, which nobody sets; 0 is never.
+func (f *flights) clock(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(int64(at.Sub(f.endpoint.began)), 1)
 }
 
 // cargo is a message that its origin keeps until all destinations have acknowledged it: one copy for all.
@@ -118,8 +118,8 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, to []wi
 		f.renew(o, boot, s, id)
 		seq, back, ahead := o.table.Add(now, c, channel, size, deadline)
 		to = append(to, wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)})
-		at := o.table.Next()
-		o.next.set(at)
+		at := f.clock(o.table.Next())
+		o.next.ns.Store(at)
 		o.mu.Unlock()
 		f.wake(at)
 		f.bytes.Add(int64(size))
@@ -183,9 +183,11 @@ func (f *flights) evict() bool {
 	oldest.mu.Lock()
 	size, ok := oldest.table.Evict()
 	oldest.mu.Unlock()
-	f.bytes.Add(-int64(size))
-	f.endpoint.counters.Drop(DropEvicted, 1)
-	return ok
+	if ok { // else it was acknowledged meanwhile
+		f.bytes.Add(-int64(size))
+		f.endpoint.counters.Drop(DropEvicted, 1)
+	}
+	return true
 }
 
 func (f *flights) outgoings() []*outgoing {
@@ -229,8 +231,8 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 		e.counters.Drop(DropRefused, 1)
 	case flight.Accepted:
 	}
-	at := in.window.Next()
-	in.next.set(at)
+	at := f.clock(in.window.Next())
+	in.next.ns.Store(at)
 	f.wake(at)
 }
 
@@ -268,7 +270,7 @@ func (f *flights) acknowledged(from wire.NodeID, a *wire.Ack) {
 	if a.Boot == o.table.Boot {
 		before := o.table.Bytes()
 		o.table.Ack(time.Now(), a)
-		o.next.set(o.table.Next())
+		o.next.ns.Store(f.clock(o.table.Next()))
 		f.bytes.Add(int64(o.table.Bytes() - before))
 	}
 }
@@ -284,17 +286,17 @@ func (f *flights) reroute(ids []wire.NodeID) {
 		if o := f.out[id]; o != nil {
 			o.mu.Lock()
 			o.table.Reroute(now)
-			o.next.set(o.table.Next())
+			o.next.ns.Store(f.clock(o.table.Next()))
 			o.mu.Unlock()
 		}
 	}
 	f.mu.Unlock()
-	f.wake(now)
+	f.wake(f.clock(now))
 }
 
 // wake makes the worker look at this time at the latest.
-func (f *flights) wake(at time.Time) {
-	if at.IsZero() || at.UnixNano() >= f.asleep.Load() {
+func (f *flights) wake(at int64) {
+	if at == 0 || at >= f.asleep.Load() {
 		return
 	}
 	select {
@@ -322,16 +324,16 @@ func (f *flights) run(ctx context.Context) {
 			f.sweep(now)
 			swept = now
 		}
-		next = max(next, now.Add(flightTick).UnixNano())
+		next = max(next, f.clock(now.Add(flightTick)))
 		f.asleep.Store(next)
-		timer.Reset(time.Until(time.Unix(0, next)))
+		timer.Reset(time.Duration(next - f.clock(time.Now())))
 	}
 }
 
-// work does what is due and returns when there is more to do, in unix ns.
+// work does what is due and returns when there is more to do: now, if it could not do all.
 func (f *flights) work(now time.Time) (next int64) {
-	at := now.UnixNano()
-	next = now.Add(sweepEvery).UnixNano()
+	at := f.clock(now)
+	next = f.clock(now.Add(sweepEvery))
 	f.mu.Lock()
 	f.dueIn, f.dueOut = f.dueIn[:0], f.dueOut[:0]
 	for _, in := range f.in {
@@ -350,16 +352,20 @@ func (f *flights) work(now time.Time) (next int64) {
 		in.mu.Lock()
 		in.window.Expire(now, f.deliver)
 		due := in.window.Ack(now, &a)
-		in.next.set(in.window.Next())
+		in.next.ns.Store(f.clock(in.window.Next()))
 		in.mu.Unlock()
 		if due {
 			f.sendAck(in.id, &a)
 		}
-		in.next.due(at, &next)
+		if in.next.due(at, &next) {
+			next = at
+		}
 	}
 	for _, o := range f.dueOut {
 		f.resend(now, o)
-		o.next.due(at, &next)
+		if o.next.due(at, &next) { // more than a tick's worth, or the link was full
+			next = at
+		}
 	}
 	return next
 }
@@ -383,7 +389,7 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 			o.table.Undo(now, r.Seq)
 		}
 	}
-	o.next.set(o.table.Next())
+	o.next.ns.Store(f.clock(o.table.Next()))
 }
 
 // sendAck sends an acknowledgement; if that fails, the next says the same and more.

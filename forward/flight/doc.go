@@ -20,7 +20,8 @@
 // # Order
 //
 // A message whose predecessor in its channel has not been delivered is held, and only that. It is let go when the predecessor
-// is delivered, when the base has passed the predecessor, or at its own deadline.
+// is delivered, when the base has passed the predecessor, or at its own deadline; then all that was sent before the predecessor is past its
+// deadline too, since an origin gives all its messages the same time, and the destination takes it for received.
 //
 // # Acknowledgements
 //

@@ -298,3 +298,40 @@ func TestNothingIsSentTwiceWithoutLoss(t *testing.T) {
 		}
 	}
 }
+
+// Ages are estimates, so of two messages of a channel the later may seem to expire first. It waits for the earlier one all the same.
+func TestOrderHoldsWhateverTheDeadlines(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		out, in := NewOutgoing[parcel](1, 1, 0), (*Incoming[parcel])(nil)
+		now := time.Unix(1000, 0)
+		var sent []Arrival[parcel]
+		numbers := map[uint64]int{}
+		for range rapid.IntRange(2, 30).Draw(t, "messages") {
+			channel := rapid.Uint64Range(1, 3).Draw(t, "channel")
+			item := parcel{channel: channel, number: numbers[channel]}
+			numbers[channel]++
+			seq, back, ahead := out.Add(now, item, channel, 1, now.Add(life))
+			seems := time.Duration(rapid.IntRange(1, 20).Draw(t, "deadline")) * time.Millisecond
+			sent = append(sent, Arrival[parcel]{Seq: seq, Back: back, Ahead: ahead, Item: item, Size: 1, Deadline: now.Add(seems)})
+		}
+		var got []parcel
+		deliver := func(p parcel) { got = append(got, p) }
+		for _, a := range rapid.Permutation(sent).Draw(t, "order") {
+			now = now.Add(time.Millisecond)
+			if in == nil {
+				in = NewIncoming[parcel](1, a.Seq-a.Ahead)
+			}
+			if rapid.IntRange(0, 4).Draw(t, "lost") > 0 {
+				in.Receive(now, a, deliver)
+			}
+			in.Expire(now, deliver)
+		}
+		in.Expire(now.Add(life), deliver)
+		if n, bytes := in.Held(); n != 0 || bytes != 0 {
+			t.Fatalf("%d messages of %d bytes are held past every deadline", n, bytes)
+		}
+		if err := inOrderOnce(got, numbers, len(sent)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

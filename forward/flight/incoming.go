@@ -32,7 +32,7 @@ type Incoming[T any] struct {
 	floor  uint64   // everything up to here has been received or will not come
 	above  []uint64 // bits of what was received above the floor: bit i is floor+1+i, from offset
 	offset int      // bits of above already passed
-	base   uint64   // least sequence that the origin still keeps
+	base   uint64   // nothing below comes any more
 	held   map[uint64]held[T]
 	after  map[uint64]uint64 // the held message that waits for a sequence
 	bytes  int
@@ -119,7 +119,7 @@ func (in *Incoming[T]) release(seq uint64, deliver func(T)) {
 	deliver(h.item)
 }
 
-// Advance says that the origin keeps nothing below base any more: what waits for something there waits in vain.
+// Advance says that nothing below base will come any more: what waits for something there waits in vain.
 func (in *Incoming[T]) Advance(base uint64, deliver func(T)) {
 	if base <= in.base {
 		return
@@ -131,15 +131,16 @@ func (in *Incoming[T]) Advance(base uint64, deliver func(T)) {
 	in.letGo(deliver, func(h held[T]) bool { return h.waits < base })
 }
 
-// Expire lets go what has waited to its deadline. What it waited for is no longer wanted.
+// Expire lets go what has waited to its deadline. Whatever the origin sent before what that waited for is older still and no longer
+// wanted: delivered now, it might come after a later message of its channel.
 func (in *Incoming[T]) Expire(now time.Time, deliver func(T)) {
-	in.letGo(deliver, func(h held[T]) bool {
-		vain := !now.Before(h.deadline)
-		if vain && !in.received(h.waits) {
-			in.mark(h.waits)
+	base := in.base
+	for _, h := range in.held {
+		if !now.Before(h.deadline) {
+			base = max(base, h.waits+1)
 		}
-		return vain
-	})
+	}
+	in.Advance(base, deliver)
 }
 
 // Flush lets everything go, in order: the origin is gone.
