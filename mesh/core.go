@@ -49,7 +49,7 @@ type core struct {
 	routesDirty  bool
 	usableDirty  bool
 	broken       map[wire.NodeID]bool // destinations whose path has broken since routes were last published
-	urgent       bool                 // a link went down or came up: advertise at once
+	urgent       bool                 // a link went down: advertise at once
 	costsDirty   bool
 	interestDue  time.Time // zero: nothing gathered
 	spfAt        time.Time // of the last computation

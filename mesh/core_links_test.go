@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -173,11 +174,20 @@ func TestReplacedLink(t *testing.T) {
 
 // A connection that breaks is a failure of the link, which must prove itself before it is used again (RFC 2439).
 func TestBrokenLinkComesUpSlower(t *testing.T) {
+	t.Run("closed", func(t *testing.T) { breakLink(t, true) })
+	t.Run("replaced", func(t *testing.T) { breakLink(t, false) })
+}
+
+// breakLink breaks a link that works several times, and each time opens another.
+func breakLink(t *testing.T, reported bool) {
+	t.Helper()
 	r := newRig(t, 2)
 	r.up(4)
 	waited := make([]int, 0, 4)
 	for range 4 {
-		r.step(linkClosed{r.id(4), r.number})
+		if reported {
+			r.step(linkClosed{r.id(4), r.number})
+		}
 		r.step(r.open(4, 1))
 		began := r.now
 		for !r.c.peers[r.id(4)].up {
@@ -258,4 +268,51 @@ func TestDigestsWhenALinkOpensAndComesUp(t *testing.T) {
 	r.pass(2 * time.Second)
 	r.echo[r.id(4)] = 10 * time.Millisecond
 	whole(r.passed(2*time.Second), "came up again")
+}
+
+// A link is doubled when it loses packets for some time while it is in use, and no longer when it has been good, or at rest, for long.
+func TestTwin(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(4)
+	p := r.c.peers[r.id(4)]
+	lose, busy := 0, true
+	count := 0
+	r.lost = func() bool { count++; return lose > 0 && count%lose == 0 }
+	// live lets time pass as the loop does, with every lose-th probe lost.
+	live := func(d time.Duration) (said []bool) {
+		t.Helper()
+		for end := r.now.Add(d); r.now.Before(end); {
+			for _, s := range r.pass(50 * time.Millisecond) {
+				if e, ok := s.effect.(setTwin); ok {
+					said = append(said, e.on)
+				}
+			}
+			if busy {
+				r.step(activity{p.id, p.link, r.now, r.now})
+			}
+		}
+		return said
+	}
+	if said := live(20 * time.Second); len(said) > 0 {
+		t.Errorf("a good link: %v", said)
+	}
+	lose = 20 // 5 % of round trips
+	if said := live(twinAfter - time.Second); len(said) > 0 {
+		t.Errorf("at once: %v", said)
+	}
+	said := live(20 * time.Second)
+	if len(said) < 1 || len(said) > 6 || slices.Contains(said, false) {
+		t.Errorf("a lossy link: %v", said)
+	}
+	lose = 0
+	if said := live(twinKept); slices.Contains(said, false) {
+		t.Errorf("soon after the loss: %v", said)
+	}
+	if said := live(2 * twinKept); len(said) == 0 || said[len(said)-1] {
+		t.Errorf("long after the loss: %v", said)
+	}
+	lose, busy = 20, false
+	if said := live(30 * time.Second); len(said) > 0 {
+		t.Errorf("a lossy link at rest: %v", said)
+	}
 }

@@ -154,7 +154,8 @@ func (c *core) linkDown(now time.Time, p *peer, why string) {
 func (c *core) linkUp(p *peer) {
 	wasActive := p.active()
 	p.up = true
-	c.urgent, c.usableDirty, c.costsDirty = true, true, true
+	// Not urgent: a node that joins brings up many links in a second, and each advertisement costs every node a signature check.
+	c.usableDirty, c.costsDirty = true, true
 	stats := c.prober.Link(p.id).Stats()
 	c.do(notice{what: "link up", peer: p.id, text: fmt.Sprintf("srtt %.1f ms", float64(stats.SRTT)/1e6)})
 	c.sendDigest(p.id) // what was new while it was down was not pushed over it

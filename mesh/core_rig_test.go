@@ -139,6 +139,7 @@ type rig struct {
 	keys   []ed25519.PrivateKey
 	number uint64                        // of the last link
 	echo   map[wire.NodeID]time.Duration // peers that answer probes, and after what round trip
+	lost   func() bool                   // whether the probe sent now is lost; nil: none is
 	due    []echoed                      // answers on their way, by time
 }
 
@@ -162,7 +163,7 @@ func (r *rig) step(events ...event) []effect {
 	r.t.Helper()
 	effects := r.c.step(r.now, events)
 	for _, p := range of[probe](effects) {
-		if rtt, answers := r.echo[p.peer]; answers {
+		if rtt, answers := r.echo[p.peer]; answers && (r.lost == nil || !r.lost()) {
 			r.due = append(r.due, echoed{p.peer, r.c.peers[p.peer].link, p.seq, rtt, r.now.Add(rtt)})
 		}
 	}
@@ -190,7 +191,7 @@ func (r *rig) pass(d time.Duration) []stamped {
 		at := r.c.next(r.now)
 		if spins++; at.After(r.now) {
 			spins = 0
-		} else if at = r.now.Add(minSleep); spins > 100 {
+		} else if at = r.now.Add(time.Millisecond); spins > 100 {
 			r.t.Fatal("the core asks to be woken at once, again and again")
 		}
 		answered := len(r.due) > 0 && !r.due[0].at.After(at)

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"container/heap"
 	"crypto/ed25519"
 	"encoding/binary"
@@ -29,6 +30,7 @@ type sim struct {
 	queue simQueue
 	order uint64 // breaks ties in the queue
 	trace hash.Hash64
+	line  []byte // for the trace, reused
 	steps int
 	nodes []*simNode
 
@@ -110,6 +112,7 @@ const (
 	simGather  = 100 * time.Microsecond // events that come together are stepped together, as when the loop drains its queue
 	simDialOut = 2 * time.Second        // a dial to a dead address gives up
 	simIdleOut = 8 * time.Second        // a connection that hears nothing ends
+	simLarge   = 10                     // nodes of a mesh that is tested for its size, less for troubles
 )
 
 // newSim is a mesh of n nodes, none of them started.
@@ -159,7 +162,13 @@ func (s *sim) run(d time.Duration) {
 }
 
 // note adds to the trace.
-func (s *sim) note(format string, args ...any) { fmt.Fprintf(s.trace, format, args...) }
+func (s *sim) note(what string, numbers ...uint64) {
+	s.line = append(s.line[:0], what...)
+	for _, n := range numbers {
+		s.line = binary.BigEndian.AppendUint64(s.line, n)
+	}
+	_, _ = s.trace.Write(s.line)
+}
 
 func (s *sim) fatalf(format string, args ...any) {
 	s.t.Helper()
@@ -205,10 +214,10 @@ func (n *simNode) start() {
 	n.boot++
 	n.alive, n.leaving = true, false
 	n.index = new(interest.Index)
-	timing := latency.Config{}
-	if len(n.nodes) > 12 {
-		// Each probe and each record costs the test time, and what a cut took away fades from a hundred links' costs for minutes.
-		timing.Budget, timing.AdvertiseMin, timing.AdvertiseShare = 60, 10*time.Millisecond, 0.5
+	// Probes are what costs the test time. What a cut took away fades from the costs of many links for minutes.
+	timing := latency.Config{ActiveInterval: 100 * time.Millisecond, IdleInterval: 2 * time.Second, ActiveFor: 500 * time.Millisecond, Budget: 100}
+	if len(n.nodes) >= simLarge {
+		timing.AdvertiseMin, timing.AdvertiseShare = 10*time.Millisecond, 0.5
 	}
 	n.core = newCore(n.key, n.boot, n.index, rand.New(rand.NewPCG(n.seed, uint64(n.i)<<32|n.boot)), timing, n.now)
 	n.core.meta = n.meta()
@@ -217,7 +226,7 @@ func (n *simNode) start() {
 	for name := range n.wanted {
 		delete(n.wanted, name)
 	}
-	n.note("start %d %d;", n.i, n.boot)
+	n.note("start", uint64(n.i), n.boot)
 	n.wake(n.now)
 	n.gossip()
 }
@@ -229,7 +238,7 @@ func (n *simNode) meta() wire.Meta {
 // crash ends the run without a word. Peers' connections to it end after a while.
 func (n *simNode) crash() {
 	n.alive = false
-	n.note("crash %d;", n.i)
+	n.note("crash", uint64(n.i))
 	for _, j := range n.peers() {
 		l := n.links[j]
 		l.open[l.end(n)] = false
@@ -323,10 +332,7 @@ func (n *simNode) step() {
 	}
 	n.steps++
 	effects := n.core.step(n.now, batch)
-	n.note("%d@%d:", n.i, n.now.UnixNano())
-	for _, e := range batch {
-		n.note("%T", e)
-	}
+	n.note("step", uint64(n.i), uint64(n.now.UnixNano()), uint64(len(batch)))
 	next := n.core.next(n.now)
 	if n.spins++; len(effects) > 0 || next.After(n.now) {
 		n.spins = 0
@@ -345,38 +351,43 @@ func (n *simNode) step() {
 func (n *simNode) carryOut(e effect) {
 	switch e := e.(type) {
 	case dial:
-		n.note("dial%d", e.peer)
+		n.note("dial", uint64(e.peer))
 		n.dial(n.numberOf(e.peer))
 	case closeLink:
-		n.note("close%d", e.peer)
+		n.note("close", uint64(e.peer))
 		n.closeTo(n.numberOf(e.peer), 0)
 	case probe:
-		n.note("probe%d,%d", e.peer, e.seq)
+		n.note("probe", uint64(e.peer), uint64(e.seq))
 		n.probe(n.numberOf(e.peer), e.seq)
 	case sendControl:
-		n.note("send%d", e.to)
+		n.note("send", uint64(e.to), uint64(len(e.frame)))
 		_, _ = n.trace.Write(e.frame)
 		n.sent[wire.Kind(e.frame[0])]++
 		n.send(n.numberOf(e.to), e.frame)
 	case announce:
-		n.note("announce%v", e.entry)
+		n.note("announce", uint64(e.entry.Origin), uint64(e.entry.Kind), e.entry.Stamp.Boot, e.entry.Stamp.Version)
 		key := recordKey{e.entry.Origin, e.entry.Kind}
 		n.rumours[key] = &rumour{entry: e.entry}
 	case forgot:
-		n.note("forgot%d", e.origin)
+		n.note("forgot", uint64(e.origin))
 	case publishRoutes:
-		n.note("routes%v", e.usable)
+		n.note("routes", uint64(len(e.usable)))
 		n.view = e
 	case notice:
-		n.note("%s%d", e.what, e.peer)
+		n.note(e.what, uint64(e.peer))
 	case setRTT:
+		n.note("rtt", uint64(e.peer), uint64(e.srtt))
+	case setTwin:
+		n.fatalf("node %d doubles the link to %v, which carries nothing", n.i, e.peer)
 	case impostor:
 		n.fatalf("node %d takes itself for an impostor of boot %d", n.i, e.boot)
 	}
 }
 
+// numberOf is a node's place among all, which are in order of their IDs.
 func (s *sim) numberOf(id wire.NodeID) int {
-	return slices.IndexFunc(s.nodes, func(n *simNode) bool { return n.id == id })
+	i, _ := slices.BinarySearchFunc(s.nodes, id, func(n *simNode, id wire.NodeID) int { return cmp.Compare(n.id, id) })
+	return i
 }
 
 // dial opens a link, as the endpoint would: a handshake, the fixed rule where two connections meet, and reports at both ends.
@@ -592,7 +603,7 @@ func (n *simNode) receive(from wire.NodeID, frame []byte) {
 		} else {
 			n.post(digestCame{digest: d, whole: true})
 		}
-	case wire.KindMessage, wire.KindProbe, wire.KindEcho:
+	default:
 		n.fatalf("a frame of kind %d", frame[0])
 	}
 }
