@@ -84,7 +84,7 @@ const (
 	// startGap is the least time between the start of one node and the next.
 	startGap = 100 * time.Millisecond
 	// startLinks is how many links may be missing when the next node starts.
-	startLinks = 40
+	startLinks = 70
 )
 
 // startDue starts the next node when it is time; each joins one of those before it. Every new node opens a link to each that runs, and

@@ -168,15 +168,13 @@ func (c *conductor) drain() {
 	c.cluster.quiet()
 	ticker := time.NewTicker(beat)
 	defer ticker.Stop()
-	for {
-		c.ledger.judge()
-		var pending uint64
-		c.ledger.look(func(_ pair, f *flow) { pending += f.pending() })
-		if pending == 0 {
-			return
-		}
+	for pending := true; pending; {
 		<-ticker.C
+		c.ledger.judge()
+		pending = false
+		c.ledger.look(func(_ pair, f *flow) { pending = pending || f.pending() })
 	}
+	c.ledger.look(func(_ pair, f *flow) { f.close() })
 }
 
 // show draws the view, or prints how things are.

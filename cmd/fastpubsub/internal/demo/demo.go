@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg, err = cfg.normal(matrix, places); err != nil {
 		return err
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(collector))
 	c, err := newConductor(cfg, matrix, places)
 	if err != nil {
 		return err
@@ -147,10 +149,22 @@ func (cfg *Config) fillMetros(matrix *wan.Matrix, places map[string]wan.Place) e
 	return err
 }
 
-// carried is how many messages per second, over all pairs, the default rate amounts to.
-const carried = 500
+// carried is how many messages per second, over all pairs, the default rate amounts to at most.
+const carried = 300
 
-// timing is how nodes probe: as by default, but with a smaller budget where many nodes share the computer.
+// timing is how nodes measure: as by default where there are few. Many nodes share one computer, which each delays the others' packets on; so
+// they probe less, so that all of them together send probed probes per second, and take smaller changes for the noise that
+// they are.
 func timing(nodes int) latency.Config {
-	return latency.Config{Budget: min(200, max(1600/nodes, nodes))}
+	const probed, few = 1000, 12
+	cfg := latency.Config{Budget: min(200, probed/nodes)}
+	if nodes > few {
+		cfg.AdvertiseMin, cfg.AdvertiseShare, cfg.AdvertiseEvery = 1500*time.Microsecond, 0.03, 2*time.Second
+		cfg.MissedLimit = 4
+	}
+	return cfg
 }
+
+// collector is the percentage by which the heap may grow before it is collected: all nodes share one heap, with tens of thousands of stacks
+// to look at, and memory is less dear here than time.
+const collector = 400

@@ -101,6 +101,7 @@ func (c *conductor) makeFault(now time.Duration) {
 	})
 	c.ledger.arm(i.watched, min(faultInterval, c.cluster.interval))
 	i.made, i.at, c.lastFault = true, now, now
+	c.tellMoreLinks()
 	switch i.step.do {
 	case slow:
 		c.cluster.slow(i.sites[0], i.sites[1], i.step.extra)
@@ -207,5 +208,6 @@ func (c *conductor) conclude(now time.Duration) {
 	if report.Hit > 0 {
 		c.tell("%s: %s hit, outage at most %.0f ms, median %.0f ms", i.step.what(), plural(report.Hit, "pair"), report.Longest, report.Median)
 	}
+	c.tellMoreLinks()
 	c.incident = nil
 }

@@ -12,9 +12,8 @@ type ledger struct {
 	sites int
 	began time.Time
 
-	mu       sync.Mutex // guards what follows
-	flows    []flow     // by pair
-	rerouted uint64     // how often the path of any flow changed
+	mu    sync.Mutex // guards flows
+	flows []flow     // by pair
 }
 
 // pair numbers an ordered pair of sites: from times the number of sites, plus to.
@@ -50,18 +49,14 @@ func (l *ledger) send(p pair) uint64 {
 	return l.flows[p].send(now)
 }
 
-// passed takes note of the relays that a message of a pair passed.
+// passed takes note of the relays that a message of a pair passed; it comes before receive of the same message.
 func (l *ledger) passed(p pair, relays []int) {
+	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := &l.flows[p]
-	if f.live && slices.Equal(f.path, relays) {
-		return
+	if f := &l.flows[p]; !slices.Equal(f.path, relays) {
+		f.path, f.since = slices.Clone(relays), now
 	}
-	if f.live {
-		l.rerouted++
-	}
-	f.path = slices.Clone(relays)
 }
 
 // receive takes note of a message of a pair that came now.
@@ -93,7 +88,7 @@ func (l *ledger) cut(site int) {
 	}
 }
 
-// look calls see for each flow. see must neither keep nor change it, nor call the ledger.
+// look calls see for each flow. see must not keep it, nor call the ledger.
 func (l *ledger) look(see func(pair, *flow)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

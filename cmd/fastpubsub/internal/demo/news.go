@@ -2,7 +2,6 @@ package demo
 
 import (
 	"cmp"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -13,19 +12,50 @@ type newsdesk struct {
 	complete bool               // all nodes have been up
 	down     map[[2]string]bool // links told to be down
 	linked   map[[2]string]bool // links that came up once
+	lines    int                // told of links since the last fault
 	failures int
+
+	busy    bool          // the computer was when it was looked at last
+	busyAt  time.Duration // when it is to be looked at
+	packets uint64        // sent by the emulation until then
+	late    time.Duration // how late all of them were
 }
 
-// linkLines is how many links are told one by one; if more change at once, only their number is.
-const linkLines = 3
+// linkLines is how many changes of links are told one by one after each fault.
+const linkLines = 6
 
 // unanswered is why a link is down when it is the path that fails, and not one of two connections that were opened at a time.
 const unanswered = "probes unanswered"
+
+const (
+	// busyLate is how late packets are on average when the computer counts as too busy, and busyEvery how often that is looked at.
+	busyLate  = 3 * time.Millisecond
+	busyEvery = 5 * time.Second
+)
+
+// tellBusy tells when the computer is too busy for the emulation: then packets are late, and so are the messages in them.
+func (c *conductor) tellBusy(now time.Duration) {
+	if now < c.news.busyAt {
+		return
+	}
+	stats := c.cluster.emulator.Stats()
+	packets, late := stats.Delivered-c.news.packets, stats.LateTotal-c.news.late
+	c.news.packets, c.news.late, c.news.busyAt = stats.Delivered, stats.LateTotal, now+busyEvery
+	if packets == 0 {
+		return
+	}
+	mean := late / time.Duration(packets)
+	if mean > busyLate && !c.news.busy {
+		c.tell("this computer is too busy: it delivers packets %s late, which adds to all latencies", millis(mean))
+	}
+	c.news.busy = mean > busyLate
+}
 
 // tellNews tells what nodes and links have done since the last time.
 func (c *conductor) tellNews(now time.Duration) {
 	c.tellNodes(now)
 	c.tellLinks()
+	c.tellBusy(now)
 	if failures := c.cluster.failures(); len(failures) > c.news.failures {
 		for _, err := range failures[c.news.failures:] {
 			c.tell("FAILED: %v", err)
@@ -58,7 +88,6 @@ func (c *conductor) tellLinks() {
 	if c.news.down == nil {
 		c.news.down, c.news.linked = map[[2]string]bool{}, map[[2]string]bool{}
 	}
-	var lines []string
 	for _, change := range c.links.take() {
 		link := [2]string{change.node, c.cluster.nameOf(change.peer)}
 		if link[0] > link[1] {
@@ -71,21 +100,26 @@ func (c *conductor) tellLinks() {
 			continue
 		}
 		c.news.down[link] = !change.up
+		if c.settled == 0 {
+			continue
+		}
 		state := "down"
 		if change.up {
 			state = "up"
 		}
-		lines = append(lines, fmt.Sprintf("link %s: %s - %s (%s)", state, link[0], link[1], change.why))
+		c.news.lines++
+		if c.news.lines <= linkLines {
+			c.tell("link %s: %s - %s (%s)", state, link[0], link[1], change.why)
+		}
 	}
-	if c.settled == 0 {
-		return
+}
+
+// tellMoreLinks tells how many changes of links were passed over since the last fault.
+func (c *conductor) tellMoreLinks() {
+	if more := c.news.lines - linkLines; more > 0 {
+		c.tell("%s more went down or up", plural(more, "link"))
 	}
-	for _, l := range lines[:min(len(lines), linkLines)] {
-		c.tell("%s", l)
-	}
-	if more := len(lines) - linkLines; more > 0 {
-		c.tell("and %s more went down or up", plural(more, "link"))
-	}
+	c.news.lines = 0
 }
 
 // press does what a key asks for.
@@ -126,7 +160,6 @@ func (c *conductor) pressLink(k key, now time.Duration) {
 			if k == keySlow {
 				s.do, s.extra = slow, keyExtra
 			}
-			c.tell("%s, on the path of %s to %s", s.what(), r.from, r.to)
 			c.announce(s, now)
 			return
 		}

@@ -20,12 +20,12 @@ type report struct {
 
 // pairReport is one ordered pair.
 type pairReport struct {
-	From      string   `json:"from"`
-	To        string   `json:"to"`
-	Direct    float64  `json:"direct_ms"`
-	Delivered *float64 `json:"delivered_ms"` // null: nothing came in the window
-	Oracle    float64  `json:"oracle_ms"`    // shortest path over the network without faults, with 0.5 ms for each relay
-	Path      []string `json:"path"`
+	From    string   `json:"from"`
+	To      string   `json:"to"`
+	Direct  float64  `json:"direct_ms"`
+	Latency *float64 `json:"delivered_ms"` // null: nothing came in the window
+	Oracle  float64  `json:"oracle_ms"`    // shortest path over the network without faults, with 0.5 ms for each relay
+	Path    []string `json:"path"`
 	tally
 }
 
@@ -122,7 +122,7 @@ func (c *conductor) report(now time.Duration) *report {
 		r.Summary.tally.add(f.counts)
 		if ok {
 			delivered := ms(latency)
-			line.Delivered, line.Path = &delivered, c.path(p, f.path)
+			line.Latency, line.Path = &delivered, c.path(p, f.path)
 			r.Summary.count(c.direct[p], latency, c.oracle[from][to])
 		}
 		r.Pairs = append(r.Pairs, line)

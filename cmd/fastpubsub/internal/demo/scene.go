@@ -63,7 +63,7 @@ func (c *conductor) scene(now time.Duration) scene {
 		}
 		var latency time.Duration
 		var ok bool
-		if latency, memory, ok = f.median(now-window, memory); !ok {
+		if latency, memory, ok = f.median(max(now-window, f.since), memory); !ok {
 			return
 		}
 		r := row{

@@ -70,8 +70,9 @@ type flow struct {
 	samples  []sample  // a ring once there are sampleLimit
 	oldest   int       // where the ring begins
 
-	path   []int // relays that the message delivered last passed
-	came   time.Duration
+	path   []int         // relays that the last message passed
+	since  time.Duration // when the first one came that way
+	came   time.Duration // when the last one was delivered
 	pauses pause
 }
 
@@ -170,10 +171,28 @@ func (f *flow) cut() {
 	f.liveFrom = f.next
 }
 
-// pending is how many messages are under way.
-func (f *flow) pending() uint64 {
-	c := f.counts
-	return c.Sent - c.Delivered - c.Lost - c.Early - c.CutOff
+// pending tells whether a message is under way that is not early.
+func (f *flow) pending() bool {
+	if !f.live {
+		return false
+	}
+	for number := max(f.judged, f.liveFrom); number < f.next; number++ {
+		if f.message(number).fate == underWay {
+			return true
+		}
+	}
+	return false
+}
+
+// close gives up on all messages under way.
+func (f *flow) close() { f.judge(f.last() + lostAfter + 1) }
+
+// last is when the last message was sent.
+func (f *flow) last() time.Duration {
+	if len(f.messages) == 0 {
+		return 0
+	}
+	return f.messages[len(f.messages)-1].at
 }
 
 func (f *flow) keep(s sample) {

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 )
@@ -106,7 +107,7 @@ func (r row) line() line {
 	}
 	percent := 0.0
 	if r.direct > 0 {
-		percent = 100 * float64(r.gain()) / float64(r.direct)
+		percent = math.Round(100*float64(r.gain())/float64(r.direct)) + 0 // -0 + 0 is 0
 	}
 	return line{fmt.Sprintf("%s %-13s %-13s %8.1f %10.1f %7.1f %5.0f  %s",
 		mark, r.from, r.to, float64(r.direct)/1e6, float64(r.delivered)/1e6, float64(r.gain())/1e6, percent, joinPath(r.path)), look}
