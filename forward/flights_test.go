@@ -2,12 +2,15 @@ package forward
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -377,6 +380,71 @@ func TestAllIsSentAgainWithoutAnotherEvent(t *testing.T) {
 		time.Sleep(300 * time.Millisecond)
 		if got := b.payloads(); !slices.Equal(got, numbers(count)) {
 			t.Errorf("%d of %d came: %v", len(got), count, got)
+		}
+	})
+}
+
+// publishers publish messages of 1 KiB at a rate for a while, each waiting for the one before, and return how many.
+func (s *station) publishers(ctx context.Context, to wire.NodeID, count int, every, lasting time.Duration) (published int64) {
+	var group sync.WaitGroup
+	var total atomic.Int64
+	end := time.Now().Add(lasting)
+	for i := range count {
+		group.Go(func() {
+			time.Sleep(every * time.Duration(i) / time.Duration(count))
+			for time.Now().Before(end) {
+				sent := time.Now()
+				payload := binary.BigEndian.AppendUint64(make([]byte, 0, 1024), uint64(sent.UnixNano()))
+				m := wire.Message{Deadline: 5000, Tenant: []byte("t"), Channel: []byte(strconv.Itoa(i)), Payload: payload[:1024]}
+				if s.Forwarder().Spread(ctx, &m, []wire.NodeID{to}) != nil {
+					return
+				}
+				total.Add(1)
+				time.Sleep(time.Until(sent.Add(every)))
+			}
+		})
+	}
+	group.Wait()
+	return total.Load()
+}
+
+func TestZOverload(t *testing.T) {
+	bubble(t, simnet.Path{Delay: 50 * time.Millisecond, Loss: 0.03}, func(ctx context.Context, t *testing.T, n *simnet.Net) {
+		a := startStation(ctx, t, n, 1, func(c *Config) { c.FlightBytes = 1 << 20 })
+		b := startStation(ctx, t, n, 2, func(*Config) {})
+		meet(ctx, t, a, b)
+		for _, count := range []int{1, 2, 4, 8, 16, 32, 64, 128, 512} {
+			began, before, r, d, e, x := time.Now(), len(b.arrivals()), a.Counters().Resent.Load(), b.Counters().Duplicates.Load(), a.Counters().Dropped(DropExpired), a.Counters().Dropped(DropEvicted)
+			most := 0
+			stop := make(chan bool)
+			var mm sync.Mutex
+			go func() {
+				for {
+					select {
+					case <-stop:
+						return
+					case <-time.After(50 * time.Millisecond):
+						mm.Lock()
+						most = max(most, a.Flights().OutgoingBytes)
+						mm.Unlock()
+					}
+				}
+			}()
+			p := a.publishers(ctx, b.self, count, 50*time.Millisecond, 10*time.Second)
+			close(stop)
+			took := time.Since(began)
+			for range 5 {
+				time.Sleep(time.Second)
+				t.Log("  ", a.Flights())
+			}
+			got := b.arrivals()[before:]
+			var worst time.Duration
+			for _, g := range got {
+				worst = max(worst, g.at.Sub(time.Unix(0, int64(binary.BigEndian.Uint64([]byte(g.payload))))))
+			}
+			mm.Lock()
+			t.Logf("%d publishers: %d published in %v, %d came (%.0f/s), worst %v, %d resent, %d twice, %d expired %d evicted most %d", count, p, took, len(got), float64(len(got))/10, worst, a.Counters().Resent.Load()-r, b.Counters().Duplicates.Load()-d, a.Counters().Dropped(DropExpired)-e, a.Counters().Dropped(DropEvicted)-x, most)
+			mm.Unlock()
 		}
 	})
 }

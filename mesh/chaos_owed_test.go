@@ -29,6 +29,7 @@ func (f fault) outages() []outage {
 		return []outage{{f.from, f.from + changeTime}, {f.to, f.to + changeTime}}
 	case kill:
 		return []outage{{f.from, f.to + restartTime}}
+	default:
 	}
 	if f.to-f.from > connectionMost {
 		return []outage{{f.from, f.to + backLate}}

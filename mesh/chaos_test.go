@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/forward"
-	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/mesh/simnet"
 )
 
@@ -41,9 +40,7 @@ type chaos struct {
 	*cluster
 	script  *script
 	ledger  *ledger
-	taps    []func(channel.Message, Trace)
-	paths   [][]simnet.Path // as set
-	boots   []uint64        // by node
+	boots   []uint64 // by node
 	dead    []bool
 	stops   []context.CancelFunc // of publishers, by node
 	traffic sync.WaitGroup

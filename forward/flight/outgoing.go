@@ -25,6 +25,8 @@ type Outgoing[T any] struct {
 	guess    time.Duration
 	smoothed time.Duration // time to acknowledgement; 0 before the first sample
 	variance time.Duration
+	backOff  int       // doublings of the time-out since the last sample
+	backedAt time.Time // when it was doubled last
 	checkAt  time.Time // before this nothing times out
 }
 
@@ -85,7 +87,7 @@ func (o *Outgoing[T]) timeout(tries int) time.Duration {
 	if o.smoothed > 0 {
 		guess = 2*o.smoothed + 4*o.variance
 	}
-	return min(max(guess, leastTimeout)<<min(tries, 5), mostTimeout)
+	return min(max(guess, leastTimeout)<<min(max(tries, o.backOff), 5), mostTimeout)
 }
 
 // Ack takes an acknowledgement in and returns how many messages it freed. One that does not fit what was sent is ignored.
@@ -116,6 +118,7 @@ func (o *Outgoing[T]) sample(took time.Duration) {
 	if took <= 0 {
 		return
 	}
+	o.backOff = 0
 	if o.smoothed == 0 {
 		o.smoothed, o.variance = took, took/2
 		return
@@ -168,8 +171,18 @@ func (o *Outgoing[T]) trim() {
 	clear(old[len(rest):])
 }
 
+// backUp doubles the time-out of everything until there is a sample again: what is sent twice gives none, so a time-out that has become too
+// short would stay so, and everything be sent twice for ever (RFC 6298, section 5). What was sent before the last doubling proves nothing more.
+func (o *Outgoing[T]) backUp(now, sent time.Time) {
+	if o.backOff < 5 && sent.After(o.backedAt) {
+		o.backOff++
+		o.backedAt = now
+	}
+}
+
 // Reroute makes everything due: the path that it took is broken.
 func (o *Outgoing[T]) Reroute(now time.Time) {
+	o.backOff = 0
 	for i := range o.entries {
 		o.entries[i].due = !o.entries[i].done
 	}
@@ -197,6 +210,9 @@ func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired 
 			if len(again) == limit {
 				o.checkAt = now
 				continue
+			}
+			if !e.due {
+				o.backUp(now, e.sent)
 			}
 			e.due, e.sent = false, now
 			e.tries++

@@ -152,15 +152,15 @@ func (cfg *Config) fillMetros(matrix *wan.Matrix, places map[string]wan.Place) e
 // carried is how many messages per second, over all pairs, the default rate amounts to at most.
 const carried = 300
 
-// timing is how nodes measure: as by default where there are few. Many nodes share one computer, which each delays the others' packets on; so
-// they probe less, so that all of them together send probed probes per second, and take smaller changes for the noise that
-// they are.
+// timing is how nodes measure: as by default where there are few. Many nodes share one computer, on which each delays the packets of the others.
+// So they probe less, for all of them together to send no more than probed probes per second, and do not tell the mesh of small changes,
+// which are such delays for the most part, and which cost every node a signature check and a computation of routes each time.
 func timing(nodes int) latency.Config {
 	const probed, few = 1000, 12
 	cfg := latency.Config{Budget: min(200, probed/nodes)}
 	if nodes > few {
-		cfg.AdvertiseMin, cfg.AdvertiseShare, cfg.AdvertiseEvery = 1500*time.Microsecond, 0.03, 2*time.Second
-		cfg.MissedLimit = 4
+		cfg.AdvertiseMin, cfg.AdvertiseShare, cfg.AdvertiseEvery = 2*time.Millisecond, 0.04, time.Duration(nodes)*100*time.Millisecond
+		cfg.MissedLimit, cfg.GoodLimit = 4, 3
 	}
 	return cfg
 }

@@ -119,7 +119,7 @@ func (c *conductor) report(now time.Duration) *report {
 			From: c.cluster.name(from), To: c.cluster.name(to), Direct: ms(c.direct[p]), Oracle: ms(c.oracle[from][to]), tally: f.counts,
 		}
 		r.Summary.Pairs++
-		r.Summary.tally.add(f.counts)
+		r.Summary.add(f.counts)
 		if ok {
 			delivered := ms(latency)
 			line.Latency, line.Path = &delivered, c.path(p, f.path)
