@@ -378,7 +378,12 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 	again, expired := o.table.Due(now, resendBatch)
 	f.bytes.Add(int64(o.table.Bytes() - before))
 	f.endpoint.counters.Drop(DropExpired, expired)
+	full := false
 	for _, r := range again {
+		if full { // what follows would find no room either
+			o.table.Undo(now, r.Seq)
+			continue
+		}
 		m := r.Item.message
 		m.AddAge(now.Sub(r.Item.born))
 		d := wire.Destination{ID: o.id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
@@ -387,6 +392,7 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 			f.endpoint.counters.Resent.Add(1)
 		case errors.Is(err, ErrLinkFull):
 			o.table.Undo(now, r.Seq)
+			full = true
 		}
 	}
 	o.next.ns.Store(f.clock(o.table.Next()))

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -384,67 +383,79 @@ func TestAllIsSentAgainWithoutAnotherEvent(t *testing.T) {
 	})
 }
 
-// publishers publish messages of 1 KiB at a rate for a while, each waiting for the one before, and return how many.
-func (s *station) publishers(ctx context.Context, to wire.NodeID, count int, every, lasting time.Duration) (published int64) {
+// load publishes messages of 1 KiB from count publishers for a while, each of them every 50 ms if there is room. It keeps the
+// most bytes that were under way.
+func (s *station) load(ctx context.Context, to wire.NodeID, count int, lasting time.Duration) (most int) {
+	const every = 50 * time.Millisecond
 	var group sync.WaitGroup
-	var total atomic.Int64
 	end := time.Now().Add(lasting)
 	for i := range count {
 		group.Go(func() {
 			time.Sleep(every * time.Duration(i) / time.Duration(count))
 			for time.Now().Before(end) {
 				sent := time.Now()
-				payload := binary.BigEndian.AppendUint64(make([]byte, 0, 1024), uint64(sent.UnixNano()))
-				m := wire.Message{Deadline: 5000, Tenant: []byte("t"), Channel: []byte(strconv.Itoa(i)), Payload: payload[:1024]}
+				payload := binary.BigEndian.AppendUint64(make([]byte, 0, 1024), uint64(sent.UnixNano()))[:1024]
+				m := wire.Message{Deadline: 5000, Tenant: []byte("t"), Channel: []byte(strconv.Itoa(i)), Payload: payload}
 				if s.Forwarder().Spread(ctx, &m, []wire.NodeID{to}) != nil {
 					return
 				}
-				total.Add(1)
 				time.Sleep(time.Until(sent.Add(every)))
 			}
 		})
 	}
+	for time.Now().Before(end) {
+		most = max(most, s.Flights().OutgoingBytes)
+		time.Sleep(20 * time.Millisecond)
+	}
 	group.Wait()
-	return total.Load()
+	return most
 }
 
-func TestZOverload(t *testing.T) {
+// slowest is how long the slowest of the messages of load took that came after the first n.
+func (s *station) slowest(n int) (slowest time.Duration) {
+	for _, a := range s.arrivals()[n:] {
+		slowest = max(slowest, a.at.Sub(time.Unix(0, int64(binary.BigEndian.Uint64([]byte(a.payload))))))
+	}
+	return slowest
+}
+
+// Twelve times what a path carries, for half a minute: publishers wait, what is under way does not grow, the path goes on carrying
+// what it can, and two seconds later all is as before.
+func TestOverload(t *testing.T) {
 	bubble(t, simnet.Path{Delay: 50 * time.Millisecond, Loss: 0.03}, func(ctx context.Context, t *testing.T, n *simnet.Net) {
-		a := startStation(ctx, t, n, 1, func(c *Config) { c.FlightBytes = 1 << 20 })
+		a := startStation(ctx, t, n, 1, func(*Config) {})
 		b := startStation(ctx, t, n, 2, func(*Config) {})
 		meet(ctx, t, a, b)
-		for _, count := range []int{1, 2, 4, 8, 16, 32, 64, 128, 512} {
-			began, before, r, d, e, x := time.Now(), len(b.arrivals()), a.Counters().Resent.Load(), b.Counters().Duplicates.Load(), a.Counters().Dropped(DropExpired), a.Counters().Dropped(DropEvicted)
-			most := 0
-			stop := make(chan bool)
-			var mm sync.Mutex
-			go func() {
-				for {
-					select {
-					case <-stop:
-						return
-					case <-time.After(50 * time.Millisecond):
-						mm.Lock()
-						most = max(most, a.Flights().OutgoingBytes)
-						mm.Unlock()
-					}
-				}
-			}()
-			p := a.publishers(ctx, b.self, count, 50*time.Millisecond, 10*time.Second)
-			close(stop)
-			took := time.Since(began)
-			for range 5 {
-				time.Sleep(time.Second)
-				t.Log("  ", a.Flights())
-			}
-			got := b.arrivals()[before:]
-			var worst time.Duration
-			for _, g := range got {
-				worst = max(worst, g.at.Sub(time.Unix(0, int64(binary.BigEndian.Uint64([]byte(g.payload))))))
-			}
-			mm.Lock()
-			t.Logf("%d publishers: %d published in %v, %d came (%.0f/s), worst %v, %d resent, %d twice, %d expired %d evicted most %d", count, p, took, len(got), float64(len(got))/10, worst, a.Counters().Resent.Load()-r, b.Counters().Duplicates.Load()-d, a.Counters().Dropped(DropExpired)-e, a.Counters().Dropped(DropEvicted)-x, most)
-			mm.Unlock()
+		const busy, far = 5, 64 // publishers at 20 messages/s: what the path carries, and far more
+		a.load(ctx, b.self, busy, 10*time.Second)
+		time.Sleep(time.Second)
+		sustained := len(b.arrivals()) / 10
+		if again := a.Counters().Resent.Load(); again > uint64(sustained) {
+			t.Errorf("%d of %d messages were sent again under normal load", again, 10*sustained)
+		}
+		var most [3]int
+		for i := range most {
+			most[i] = a.load(ctx, b.self, far, 10*time.Second)
+		}
+		time.Sleep(2 * time.Second)
+		overloaded := (len(b.arrivals()) - 10*sustained) / 30
+		if a.Flights() != (FlightState{}) || b.Flights() != (FlightState{}) {
+			t.Errorf("under way afterwards: %+v and %+v", a.Flights(), b.Flights())
+		}
+		before := len(b.arrivals())
+		a.load(ctx, b.self, 1, 2*time.Second)
+		time.Sleep(time.Second)
+		t.Logf("%d messages/s under normal load, %d under overload; at most %d bytes under way; afterwards the slowest took %v; %d sent again, %d came twice, %d expired",
+			sustained, overloaded, most, b.slowest(before), a.Counters().Resent.Load(), b.Counters().Duplicates.Load(), a.Counters().Dropped(DropExpired))
+		if overloaded < sustained*3/4 {
+			t.Errorf("%d messages/s under overload, %d without", overloaded, sustained)
+		}
+		// One message of each publisher, those in the link's queue, and those in the connection.
+		if bound := far*(1024+cargoBytes) + defaultQueueBytes + 64<<10; slices.Max(most[:]) > bound {
+			t.Errorf("%d bytes under way, want at most %d", most, bound)
+		}
+		if got := b.slowest(before); got > 500*time.Millisecond {
+			t.Errorf("two seconds later a message took %v", got)
 		}
 	})
 }

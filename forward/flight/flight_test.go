@@ -335,3 +335,25 @@ func TestOrderHoldsWhateverTheDeadlines(t *testing.T) {
 		}
 	})
 }
+
+// A path that has become slower than the time-out is learnt, though what is sent twice gives no sample of time.
+func TestSlowerPathIsLearnt(t *testing.T) {
+	p := newPair(4)
+	for i := range 400 {
+		if i == 100 {
+			p.delay = 300 * time.Millisecond
+		}
+		p.publish(parcel{channel: uint64(i % 3), number: i / 3})
+		p.run(10 * time.Millisecond)
+	}
+	if again := p.sends - 400; again > 120 { // those of the first time-outs, before an acknowledgement could come
+		t.Errorf("%d of 300 messages were sent again on a path without loss", again)
+	}
+	if timeout := p.out.Timeout(); timeout < 600*time.Millisecond {
+		t.Errorf("the time-out is %v on a round trip of 600 ms", timeout)
+	}
+	p.run(life)
+	if p.out.Len() != 0 || p.expired != 0 {
+		t.Errorf("%d are under way, %d expired", p.out.Len(), p.expired)
+	}
+}

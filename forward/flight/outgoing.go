@@ -37,7 +37,8 @@ type entry[T any] struct {
 	size     int
 	sent     time.Time
 	deadline time.Time
-	tries    int
+	tries    int  // time-outs on the present path
+	again    bool // sent more than once
 	due      bool // to be sent again at once
 	done     bool // acknowledged or given up
 }
@@ -96,7 +97,7 @@ func (o *Outgoing[T]) Ack(now time.Time, a *wire.Ack) (freed int) {
 	if a.Floor >= end || a.Newest >= end {
 		return 0
 	}
-	if e := o.at(a.Newest); e != nil && !e.done && e.tries == 0 { // RFC 6298 §3, Karn: no sample of what was sent twice
+	if e := o.at(a.Newest); e != nil && !e.done && !e.again { // RFC 6298 §3, Karn: no sample of what was sent twice
 		o.sample(now.Sub(e.sent) - a.Held)
 	}
 	for seq := o.base; seq <= a.Floor; seq++ {
@@ -180,11 +181,13 @@ func (o *Outgoing[T]) backUp(now, sent time.Time) {
 	}
 }
 
-// Reroute makes everything due: the path that it took is broken.
+// Reroute makes everything due: the path that it took is broken. What the time-outs have grown to says nothing of the new path, which some
+// node on it may not know yet.
 func (o *Outgoing[T]) Reroute(now time.Time) {
 	o.backOff = 0
 	for i := range o.entries {
-		o.entries[i].due = !o.entries[i].done
+		e := &o.entries[i]
+		e.due, e.tries = !e.done, 0
 	}
 	o.checkAt = now
 }
@@ -213,9 +216,9 @@ func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired 
 			}
 			if !e.due {
 				o.backUp(now, e.sent)
+				e.tries++
 			}
-			e.due, e.sent = false, now
-			e.tries++
+			e.due, e.again, e.sent = false, true, now
 			again = append(again, Resend[T]{Seq: o.base + uint64(i), Back: e.back, Ahead: uint64(i), Item: e.item})
 			at = now.Add(o.timeout(e.tries))
 		}
@@ -233,7 +236,6 @@ func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired 
 func (o *Outgoing[T]) Undo(now time.Time, seq uint64) {
 	if e := o.at(seq); e != nil && !e.done {
 		e.due = true
-		e.tries--
 		o.checkAt = now
 	}
 }

@@ -83,8 +83,9 @@ func keyOf(seed uint64, name string) ed25519.PrivateKey {
 const (
 	// startGap is the least time between the start of one node and the next.
 	startGap = 100 * time.Millisecond
-	// startLinks is how many links may be missing when the next node starts.
-	startLinks = 70
+	// startLinks is how many links may be missing when the next node starts, and startPatience how long one waits for others.
+	startLinks    = 70
+	startPatience = 3 * time.Second
 )
 
 // startDue starts the next node when it is time; each joins one of those before it. Every new node opens a link to each that runs, and
@@ -92,7 +93,7 @@ const (
 // node waits until the links of those before it are up, but for a few.
 func (c *cluster) startDue(now time.Duration, linksUp int) error {
 	n := len(c.addrs)
-	if n == len(c.names) || now < c.startAt || n*(n-1)/2-linksUp > startLinks {
+	if n == len(c.names) || now < c.startAt || now < c.startAt+startPatience && n*(n-1)/2-linksUp > startLinks {
 		return nil
 	}
 	s := c.newStation(n)
@@ -211,10 +212,10 @@ func (c *cluster) note(a, b int, what string) {
 	c.links = append(c.links, linkFault{a, b, what})
 }
 
-// kill stops a node without a goodbye: first nothing gets in or out any more, then it ends.
-func (c *cluster) kill(site int) {
+// kill stops a node without a goodbye: first nothing gets in or out any more, then it ends. It reports false if there is none to kill.
+func (c *cluster) kill(site int) bool {
 	if c.dead[site] || c.stations[site] == nil {
-		return
+		return false
 	}
 	c.dead[site] = true
 	c.mu.Lock()
@@ -223,6 +224,7 @@ func (c *cluster) kill(site int) {
 	c.mu.Unlock()
 	c.repace(site)
 	c.ledger.cut(site)
+	return true
 }
 
 // connect puts a node that was killed back on the network, unless it has been killed again.

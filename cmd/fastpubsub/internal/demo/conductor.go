@@ -58,7 +58,7 @@ func newConductor(cfg Config, matrix *wan.Matrix, places map[string]wan.Place) (
 	}
 	c := &conductor{
 		cfg: cfg, ledger: newLedger(matrix.Len(), time.Now()), links: &linkLog{out: cfg.Log}, oracle: matrix.Oracle(relayCost),
-		script: cfg.Script.steps, log: cfg.Out,
+		script: cfg.Script.steps, news: newNewsdesk(matrix.Len()), log: cfg.Out,
 	}
 	if cfg.JSON {
 		c.log = cfg.Err
@@ -87,10 +87,12 @@ func (c *conductor) run(ctx context.Context) error {
 		defer c.screen.close() // also when something panics here
 	}
 	err := c.play(ctx)
-	c.conclude(c.ledger.now())
+	end := c.ledger.now()
+	c.conclude(end)
+	last := c.scene(end)
 	c.drain()
-	now := c.ledger.now()
-	result, last := c.report(now), c.scene(now)
+	result := c.report(end)
+	last.counts = result.Summary.tally
 	if c.screen != nil {
 		c.screen.close()
 	}

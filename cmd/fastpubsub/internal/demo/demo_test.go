@@ -83,14 +83,14 @@ func (w *quitWriter) Write(b []byte) (int, error) {
 func TestRun(t *testing.T) {
 	ctx, quit := context.WithTimeout(t.Context(), time.Minute)
 	defer quit()
-	var out bytes.Buffer
+	var out, log bytes.Buffer
 	progress := &quitWriter{text: "Paris is up again", quit: quit}
 	script, err := ParseScript("1500ms block London Paris; 2s kill Paris; 2500ms heal")
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = Run(ctx, Config{
-		Metros: []string{"London", "Paris", "Frankfurt"}, JSON: true, Script: script, Rate: 10, Log: io.Discard,
+		Metros: []string{"London", "Paris", "Frankfurt"}, JSON: true, Script: script, Rate: 10, Log: &log,
 		Out: &out, Err: progress,
 	})
 	if err != nil || !strings.Contains(progress.String(), progress.text) {
@@ -107,6 +107,16 @@ func TestRun(t *testing.T) {
 		if sum := p.Delivered + p.Lost + p.Early + p.CutOff; p.Sent != sum || p.Direct <= 0 || p.Oracle > p.Direct {
 			t.Errorf("%d messages of %+v", sum, p)
 		}
+	}
+	// The demo waits for links, and tells of them, by what the nodes log.
+	up := false
+	for line := range bytes.Lines(log.Bytes()) {
+		if change, ok := parseLinkLine(line); ok && change.up && change.node != "" {
+			up = true
+		}
+	}
+	if !up {
+		t.Errorf("no link came up, as far as the log tells: %s", log.String())
 	}
 	var what []string
 	for _, f := range r.Faults {

@@ -25,7 +25,7 @@
 //
 // A script or the user makes faults. Half a second before one, the pairs that it will hit begin to send every 50 ms; the outage of such a pair is
 // the longest time without a delivery, less those 50 ms. A fault is watched for 5 s, for 30 s if some pair is silent, or until the
-// next one. A killed node first loses its network without a goodbye, then it ends; heal starts it again with the same key and address.
+// next one; faults within that half second are made together. A killed node first loses its network without a goodbye, then it ends; heal starts it again with the same key and address.
 //
 // # Who runs what
 //

@@ -3,6 +3,7 @@ package demo
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,28 +13,36 @@ const (
 	// faultInterval is the interval at which they send.
 	faultInterval = 50 * time.Millisecond
 	// faultPairs bounds how many pairs do so.
-	faultPairs = 32
-	// faultWatch is how long a fault is watched, faultPatience how long if some pair stays silent.
+	faultPairs = 20
+	// faultWatch is how long a fault is watched, and faultPatience how long if some pair stays silent.
 	faultWatch    = 5 * time.Second
 	faultPatience = 30 * time.Second
 	// faultSilence is what counts as silent then.
 	faultSilence = time.Second
 )
 
-// incident is a fault, from shortly before it is made until its consequences are over.
+// incident is faults made at one time, from shortly before until their consequences are over.
 type incident struct {
-	step    step
-	sites   []int
-	due     time.Duration // when the fault is to be made
+	faults  []fault
+	due     time.Duration // when they are to be made
 	made    bool
-	at      time.Duration // when it was
-	watched []pair        // those that send faster, the pair that the fault is about first
-	hit     int           // pairs whose messages went where the fault is
+	at      time.Duration // when they were
+	watched []pair        // those that send faster; first the ends of the links in question
+	hit     int           // pairs whose messages went where the faults are
 	before  map[pair][]int
-	told    bool // the re-route of the first pair was reported
+	told    bool // the re-route of the main pair was reported
 }
 
-// outcome is what a fault did to one pair.
+// fault is one step with the sites that it names.
+type fault struct {
+	step
+	sites []int
+}
+
+// link tells whether the fault is about a link, and not about a node or everything.
+func (f *fault) link() bool { return len(f.sites) == 2 }
+
+// outcome is what an incident did to one pair.
 type outcome struct {
 	pair          pair
 	hit           bool
@@ -42,39 +51,56 @@ type outcome struct {
 	before, after []int
 }
 
-// crosses tells whether a path from one site to another leads over what the fault hits.
+// what is the faults in words.
+func (i *incident) what() string {
+	words := make([]string, 0, len(i.faults))
+	for _, f := range i.faults {
+		words = append(words, f.what())
+	}
+	return strings.Join(words, "; ")
+}
+
+// crosses tells whether a path from one site to another leads over what the faults hit.
 func (i *incident) crosses(from, to int, relays []int) bool {
-	if i.step.do == kill {
-		return slices.Contains(relays, i.sites[0])
-	}
-	if len(i.sites) != 2 {
-		return false
-	}
-	here := from
-	for _, next := range append(slices.Clone(relays), to) {
-		if here == i.sites[0] && next == i.sites[1] || here == i.sites[1] && next == i.sites[0] {
-			return true
+	path := append(append([]int{from}, relays...), to)
+	return slices.ContainsFunc(i.faults, func(f fault) bool {
+		if f.do == kill {
+			return slices.Contains(relays, f.sites[0])
 		}
-		here = next
-	}
-	return false
+		for k := range len(path) - 1 {
+			a, b := path[k], path[k+1]
+			if f.link() && (a == f.sites[0] && b == f.sites[1] || a == f.sites[1] && b == f.sites[0]) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
-// ends tells whether a site that the fault kills is an end of the pair.
+// ends tells whether an end of the pair is killed.
 func (i *incident) ends(from, to int) bool {
-	return i.step.do == kill && (from == i.sites[0] || to == i.sites[0])
+	return slices.ContainsFunc(i.faults, func(f fault) bool { return f.do == kill && (f.sites[0] == from || f.sites[0] == to) })
 }
 
-// announce prepares a fault: it picks the pairs to watch and lets them send faster.
+// announce prepares a fault: it picks the pairs to watch and lets them send faster. A fault that comes while another is prepared is made
+// together with it; one that has been made is watched no longer.
 func (c *conductor) announce(s step, now time.Duration) {
-	c.conclude(now)
-	i := &incident{step: s, due: max(s.at, now+s.lead()), before: map[pair][]int{}}
+	f := fault{step: s}
 	for _, name := range s.metros {
-		i.sites = append(i.sites, slices.Index(c.cluster.names, name))
+		f.sites = append(f.sites, slices.Index(c.cluster.names, name))
 	}
-	if len(i.sites) == 2 {
-		i.watched = []pair{c.ledger.pair(i.sites[0], i.sites[1]), c.ledger.pair(i.sites[1], i.sites[0])}
-	} else if s.do == heal {
+	if c.incident != nil && (c.incident.made || s.do == heal) {
+		c.conclude(now)
+	}
+	if c.incident == nil {
+		c.incident = &incident{due: max(s.at, now+s.lead()), before: map[pair][]int{}}
+	}
+	i := c.incident
+	i.faults = append(i.faults, f)
+	switch {
+	case f.link():
+		i.watched = append(i.watched, c.ledger.pair(f.sites[0], f.sites[1]), c.ledger.pair(f.sites[1], f.sites[0]))
+	case s.do == heal:
 		i.watched = slices.Clone(c.subjects)
 	}
 	c.ledger.look(func(p pair, f *flow) {
@@ -84,11 +110,10 @@ func (c *conductor) announce(s step, now time.Duration) {
 		}
 	})
 	c.cluster.hasten(i.watched, faultInterval)
-	c.incident = i
 }
 
-// make makes the fault that was announced.
-func (c *conductor) makeFault(now time.Duration) {
+// makeFaults makes what was announced.
+func (c *conductor) makeFaults(now time.Duration) {
 	i := c.incident
 	c.ledger.look(func(p pair, f *flow) {
 		from, to := c.ledger.ends(p)
@@ -102,28 +127,30 @@ func (c *conductor) makeFault(now time.Duration) {
 	c.ledger.arm(i.watched, min(faultInterval, c.cluster.interval))
 	i.made, i.at, c.lastFault = true, now, now
 	c.tellMoreLinks()
-	switch i.step.do {
-	case slow:
-		c.cluster.slow(i.sites[0], i.sites[1], i.step.extra)
-	case block:
-		c.cluster.block(i.sites[0], i.sites[1])
-	case kill:
-		c.cluster.kill(i.sites[0])
-	case heal:
-		c.cluster.heal()
-		c.subjects = nil
+	for _, f := range i.faults {
+		switch f.do {
+		case slow:
+			c.cluster.slow(f.sites[0], f.sites[1], f.extra)
+		case block:
+			c.cluster.block(f.sites[0], f.sites[1])
+		case kill:
+			if !c.cluster.kill(f.sites[0]) {
+				c.tell("%s does not run", f.metros[0])
+			}
+		case heal:
+			c.cluster.heal()
+			c.subjects = nil
+			c.tell("heal")
+			return
+		}
 	}
-	if i.step.do != heal && len(i.watched) > 0 {
+	if len(i.watched) > 0 {
 		c.subjects = append(c.subjects, i.watched[0])
 	}
-	if i.step.do == heal {
-		c.tell("heal")
-	} else {
-		c.tell("%s: on the path of %s", i.step.what(), plural(i.hit, "pair"))
-	}
+	c.tell("%s: on the path of %s", i.what(), plural(i.hit, "pair"))
 }
 
-// outcomes is what the fault has done so far to the pairs watched, worst first.
+// outcomes is what the incident has done so far to the pairs watched, worst first.
 func (c *conductor) outcomes(now time.Duration) []outcome {
 	i := c.incident
 	var all []outcome
@@ -142,14 +169,14 @@ func (c *conductor) outcomes(now time.Duration) []outcome {
 	return all
 }
 
-// watch follows the fault that was made, if any, and makes the one announced when it is due.
+// watch makes the faults that were announced when they are due, and follows what they do.
 func (c *conductor) watch(now time.Duration) {
 	i := c.incident
 	switch {
 	case i == nil:
 	case !i.made:
 		if now >= i.due {
-			c.makeFault(now)
+			c.makeFaults(now)
 		}
 	default:
 		outcomes := c.outcomes(now)
@@ -161,10 +188,10 @@ func (c *conductor) watch(now time.Duration) {
 	}
 }
 
-// tellReroute reports the first time that the pair which the fault is about takes another path.
+// tellReroute reports the first time that the main pair takes another path.
 func (c *conductor) tellReroute(outcomes []outcome, now time.Duration) {
 	i := c.incident
-	main := mainOutcome(i, outcomes)
+	main := i.main(outcomes)
 	if i.told || main == nil || slices.Equal(main.before, main.after) {
 		return
 	}
@@ -172,13 +199,13 @@ func (c *conductor) tellReroute(outcomes []outcome, now time.Duration) {
 	c.tell("re-routed after %s: %s (before: %s)", millis(now-i.at), c.pathOf(main.pair, main.after), c.pathOf(main.pair, main.before))
 }
 
-// mainOutcome is that of the pair which a fault is about: for a link the pair of its ends if the fault hit it; else the worst hit; else
-// the pair of its ends.
-func mainOutcome(i *incident, outcomes []outcome) *outcome {
+// main is the outcome of the pair that the incident is about: the ends of the first link, if its faults hit them; else the pair hit worst; else
+// the ends of the link.
+func (i *incident) main(outcomes []outcome) *outcome {
 	var ends, worst *outcome
 	for k := range outcomes {
 		o := &outcomes[k]
-		if len(i.watched) > 0 && o.pair == i.watched[0] && i.step.do != kill {
+		if len(i.watched) > 0 && o.pair == i.watched[0] && i.faults[0].do != kill {
 			ends = o
 		}
 		if o.hit && worst == nil {
@@ -191,14 +218,14 @@ func mainOutcome(i *incident, outcomes []outcome) *outcome {
 	return worst
 }
 
-// conclude ends the watch over a fault and reports what it did.
+// conclude ends the watch over the incident and reports what it did.
 func (c *conductor) conclude(now time.Duration) {
 	i := c.incident
 	if i == nil {
 		return
 	}
 	if !i.made {
-		c.makeFault(now)
+		c.makeFaults(now)
 	}
 	outcomes := c.outcomes(now)
 	c.tellReroute(outcomes, now)
@@ -206,7 +233,7 @@ func (c *conductor) conclude(now time.Duration) {
 	report := c.faultReport(outcomes)
 	c.reports = append(c.reports, report)
 	if report.Hit > 0 {
-		c.tell("%s: %s hit, outage at most %.0f ms, median %.0f ms", i.step.what(), plural(report.Hit, "pair"), report.Longest, report.Median)
+		c.tell("%s: %s hit, outage at most %.0f ms, median %.0f ms", i.what(), plural(report.Hit, "pair"), report.Longest, report.Median)
 	}
 	c.tellMoreLinks()
 	c.incident = nil

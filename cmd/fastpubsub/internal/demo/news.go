@@ -8,7 +8,7 @@ import (
 
 // newsdesk is what was told of nodes and links, so that only news is told.
 type newsdesk struct {
-	up       []bool
+	dead     []bool             // nodes that were killed and have not come back, by site
 	complete bool               // all nodes have been up
 	down     map[[2]string]bool // links told to be down
 	linked   map[[2]string]bool // links that came up once
@@ -19,6 +19,10 @@ type newsdesk struct {
 	busyAt  time.Duration // when it is to be looked at
 	packets uint64        // sent by the emulation until then
 	late    time.Duration // how late all of them were
+}
+
+func newNewsdesk(sites int) newsdesk {
+	return newsdesk{dead: make([]bool, sites), down: map[[2]string]bool{}, linked: map[[2]string]bool{}}
 }
 
 // linkLines is how many changes of links are told one by one after each fault.
@@ -65,17 +69,17 @@ func (c *conductor) tellNews(now time.Duration) {
 }
 
 func (c *conductor) tellNodes(now time.Duration) {
-	if c.news.up == nil {
-		c.news.up = make([]bool, len(c.cluster.names))
-	}
 	all := true
 	for site, name := range c.cluster.names {
 		up := c.cluster.up(site)
-		if c.news.complete && up && !c.news.up[site] {
+		all = all && up
+		switch {
+		case c.cluster.dead[site]:
+			c.news.dead[site] = true
+		case up && c.news.dead[site]:
+			c.news.dead[site] = false
 			c.tell("%s is up again", name)
 		}
-		c.news.up[site] = up
-		all = all && up
 	}
 	if all && !c.news.complete {
 		c.news.complete = true
@@ -85,9 +89,6 @@ func (c *conductor) tellNodes(now time.Duration) {
 
 // tellLinks tells of links that went down or came up once the cluster has settled; before, all come up.
 func (c *conductor) tellLinks() {
-	if c.news.down == nil {
-		c.news.down, c.news.linked = map[[2]string]bool{}, map[[2]string]bool{}
-	}
 	for _, change := range c.links.take() {
 		link := [2]string{change.node, c.cluster.nameOf(change.peer)}
 		if link[0] > link[1] {

@@ -44,7 +44,7 @@ type summary struct {
 	tally
 }
 
-// faultReport is what one step of the script, or one key, did.
+// faultReport is what one step of the script, or one key, did, or several at one time.
 type faultReport struct {
 	At         float64         `json:"at_s"`
 	What       string          `json:"what"`
@@ -160,10 +160,10 @@ func (s *summary) finish() {
 	}
 }
 
-// faultReport is the present fault's.
+// faultReport is the present incident's.
 func (c *conductor) faultReport(outcomes []outcome) faultReport {
 	i := c.incident
-	r := faultReport{At: round(i.at.Seconds()), What: i.step.what(), Hit: i.hit, Pairs: []outcomeReport{}}
+	r := faultReport{At: round(i.at.Seconds()), What: i.what(), Hit: i.hit, Pairs: []outcomeReport{}}
 	var outages []time.Duration
 	for _, o := range outcomes {
 		from, to := c.ledger.ends(o.pair)
@@ -183,7 +183,7 @@ func (c *conductor) faultReport(outcomes []outcome) faultReport {
 	if middle, ok := median(outages); ok {
 		r.Median, r.Longest = ms(middle), ms(outages[len(outages)-1])
 	}
-	if main := mainOutcome(i, outcomes); main != nil {
+	if main := i.main(outcomes); main != nil {
 		r.PathBefore, r.PathAfter = c.path(main.pair, main.before), c.path(main.pair, main.after)
 	}
 	return r

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -43,8 +44,10 @@ func TestWindow(t *testing.T) {
 }
 
 func TestCrosses(t *testing.T) {
-	link := &incident{step: step{do: block}, sites: []int{1, 3}}
-	node := &incident{step: step{do: kill}, sites: []int{2}}
+	link := &incident{faults: []fault{{step{do: block}, []int{1, 3}}}}
+	node := &incident{faults: []fault{{step{do: kill}, []int{2}}}}
+	both := &incident{faults: append(slices.Clone(link.faults), node.faults...)}
+	healed := &incident{faults: []fault{{step: step{do: heal}}}}
 	for _, c := range []struct {
 		from, to   int
 		relays     []int
@@ -65,15 +68,21 @@ func TestCrosses(t *testing.T) {
 		if got := node.crosses(c.from, c.to, c.relays); got != c.node {
 			t.Errorf("node: %+v: %v", c, got)
 		}
+		if got := both.crosses(c.from, c.to, c.relays); got != (c.link || c.node) {
+			t.Errorf("both: %+v: %v", c, got)
+		}
+		if healed.crosses(c.from, c.to, c.relays) {
+			t.Errorf("heal: %+v", c)
+		}
 	}
-	if !node.ends(2, 1) || !node.ends(0, 2) || node.ends(0, 1) || link.ends(1, 3) {
+	if !node.ends(2, 1) || !both.ends(0, 2) || node.ends(0, 1) || link.ends(1, 3) {
 		t.Error("ends")
 	}
 }
 
-func TestMainOutcome(t *testing.T) {
-	about := &incident{step: step{do: block}, watched: []pair{7, 8}}
-	killed := &incident{step: step{do: kill}, watched: []pair{7, 8}}
+func TestMainPair(t *testing.T) {
+	about := &incident{faults: []fault{{step: step{do: block}}}, watched: []pair{7, 8}}
+	killed := &incident{faults: []fault{{step: step{do: kill}}}, watched: []pair{7, 8}}
 	worst, ends := outcome{pair: 9, hit: true, outage: 2}, outcome{pair: 7, hit: true, outage: 1}
 	calm := outcome{pair: 7}
 	for name, c := range map[string]struct {
@@ -86,11 +95,11 @@ func TestMainOutcome(t *testing.T) {
 		"the pair of the ends, if none was hit":       {about, []outcome{{pair: 8}, calm}, 7},
 		"the worst of those that used the dead relay": {killed, []outcome{worst, ends}, 9},
 	} {
-		if got := mainOutcome(c.i, c.all); got == nil || got.pair != c.want {
+		if got := c.i.main(c.all); got == nil || got.pair != c.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}
-	if got := mainOutcome(killed, []outcome{calm}); got != nil {
+	if got := killed.main([]outcome{calm}); got != nil {
 		t.Errorf("none was hit: %+v", got)
 	}
 }

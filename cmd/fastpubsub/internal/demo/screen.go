@@ -25,8 +25,9 @@ type screen struct {
 	out   *os.File
 	in    *os.File // nil: no keys
 	state *term.State
-	keys  chan key // closed never; what nobody takes is dropped
+	keys  chan key // what nobody takes is dropped
 	last  []byte
+	shut  bool
 
 	stop   *os.File // closing it ends the reader of keys
 	reader sync.WaitGroup
@@ -137,16 +138,18 @@ func (s style) sequence() string {
 	}
 }
 
-// close gives the terminal back as it was and waits for the reader. It may be called more than once.
+// close gives the terminal back as it was and waits for the reader. Called again, it does nothing.
 func (s *screen) close() {
+	if s.shut {
+		return
+	}
+	s.shut = true
 	if s.stop != nil {
 		_ = s.stop.Close()
 		s.reader.Wait()
-		s.stop = nil
 	}
 	_, _ = s.out.WriteString(leaveScreen)
 	if s.state != nil {
 		_ = term.Restore(int(s.in.Fd()), s.state)
-		s.state = nil
 	}
 }

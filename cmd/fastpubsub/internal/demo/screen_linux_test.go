@@ -79,12 +79,12 @@ func TestScreen(t *testing.T) {
 	}
 }
 
-// readAll reads what was written to a terminal, up to the second leaveScreen: close writes one each time.
+// readAll reads what was written to a terminal until the screen was left.
 func readAll(t *testing.T, user *os.File) string {
 	t.Helper()
 	var seen strings.Builder
 	buffer := make([]byte, 1024)
-	for strings.Count(seen.String(), leaveScreen) < 2 {
+	for !strings.Contains(seen.String(), leaveScreen) {
 		n, err := user.Read(buffer)
 		if err != nil {
 			t.Fatal(err)
