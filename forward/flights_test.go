@@ -99,8 +99,11 @@ func TestTableIsBounded(t *testing.T) {
 			t.Errorf("%d for unknown nodes, want 1", got)
 		}
 		for id, o := range a.flights.out { // the newest of either destination are left
-			if base := o.table.Base(); base != 1+room || o.table.Len() != room/2 {
-				t.Errorf("to %v: %d messages from %d on", id, o.table.Len(), base)
+			o.mu.Lock()
+			base, kept := o.table.Base(), o.table.Len()
+			o.mu.Unlock()
+			if base != 1+room || kept != room/2 {
+				t.Errorf("to %v: %d messages from %d on", id, kept, base)
 			}
 		}
 		time.Sleep(5*time.Second + flightTick)
