@@ -54,6 +54,7 @@ type core struct {
 	interestDue  time.Time // zero: nothing gathered
 	spfAt        time.Time // of the last computation
 	digestAt     time.Time // of the next whole digest to a neighbour
+	wantsFree    time.Time // when old wants, if there are too many, are next looked for
 	sweepAt      time.Time
 	leaving      bool
 	computations uint64

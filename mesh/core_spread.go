@@ -209,11 +209,12 @@ func (c *core) want(now time.Time, from wire.NodeID, key recordKey) {
 	if at, asked := c.wants[key]; asked && now.Sub(at) < wantAgain || from == 0 || from == c.self {
 		return
 	}
-	if len(c.wants) >= wantsMost {
+	if len(c.wants) >= wantsMost && !now.Before(c.wantsFree) {
 		maps.DeleteFunc(c.wants, func(_ recordKey, at time.Time) bool { return now.Sub(at) >= wantAgain })
-		if len(c.wants) >= wantsMost {
-			return // digests will repair it
-		}
+		c.wantsFree = now.Add(wantAgain) // looking for old ones is not to cost more than the asking
+	}
+	if len(c.wants) >= wantsMost {
+		return // digests will repair it
 	}
 	c.wants[key] = now
 	d := wire.Digest{From: c.self, Entries: []wire.DigestEntry{{Origin: key.origin, Kind: key.kind, Stamp: c.store.stamp(key)}}}
