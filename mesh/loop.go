@@ -18,8 +18,10 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []event
+	var due, polled time.Time // when the core wants to be called, which a stream of events must not put off; when links were last asked
 	for {
 		batch = batch[:0]
+		timed := false
 		select {
 		case <-ctx.Done():
 			return
@@ -29,14 +31,21 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 			f(n.core)
 			continue
 		case <-timer.C:
-			batch = n.activities(batch)
+			timed = true
 		}
 		batch = n.drain(batch)
 		now := time.Now()
+		if timed || !now.Before(due) {
+			batch = n.activities(batch)
+			polled = now
+		}
 		for _, effect := range n.core.step(now, batch) {
 			n.carryOut(effect, stop)
 		}
-		timer.Reset(max(time.Until(n.core.next(now)), minSleep))
+		if due = n.core.next(now); due.Before(polled.Add(minSleep)) {
+			due = polled.Add(minSleep)
+		}
+		timer.Reset(time.Until(due))
 	}
 }
 
