@@ -357,3 +357,23 @@ func TestSlowerPathIsLearnt(t *testing.T) {
 		t.Errorf("%d are under way, %d expired", p.out.Len(), p.expired)
 	}
 }
+
+// On a new path the time-outs start afresh: what the first attempt loses there, since some node on it does not know the way yet,
+// follows soon.
+func TestRerouteForgetsBackOff(t *testing.T) {
+	p := newPair(5)
+	began := p.now
+	rerouted, works := began.Add(3*time.Second), began.Add(3*time.Second+50*time.Millisecond)
+	p.broken = func(now time.Time) bool { return now.After(began.Add(time.Second)) && now.Before(works) }
+	sent := 0
+	for p.now.Before(rerouted) {
+		p.publish(parcel{channel: 1, number: sent})
+		sent++
+		p.run(50 * time.Millisecond)
+	}
+	p.out.Reroute(p.now) // the path works 50 ms later
+	p.run(300 * time.Millisecond)
+	if len(p.got) != sent {
+		t.Errorf("%d of %d came", len(p.got), sent)
+	}
+}
