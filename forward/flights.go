@@ -17,15 +17,16 @@ import (
 const (
 	flightTick  = 5 * time.Millisecond // grain of resends and acknowledgements while anything is under way
 	resendBatch = 256                  // messages sent again to one destination in a tick
-	goneAfter   = 10 * time.Minute     // when the state of a node that is no member is forgotten
-	sweepEvery  = time.Minute
-	cargoBytes  = 160 // what an entry takes beside its payload
+	cargoBytes  = 320                  // what an entry takes beside its payload and names; measured 200 to 300
+	heldMost    = 64 << 20             // bytes held for order, of all origins
+	unknownMost = 1024                 // windows of origins that are no members
 )
 
 // flights is the node's in-flight table: what it sent as origin and is not acknowledged, and what it has seen as destination.
 type flights struct {
 	endpoint *Endpoint
 	bytes    atomic.Int64 // of all outgoing entries
+	held     atomic.Int64 // bytes that wait in all windows
 	asleep   atomic.Int64 // until when the worker sleeps, as clock
 	kick     chan struct{}
 
@@ -100,13 +101,16 @@ func cloneMessage(m *wire.Message) wire.Message {
 	return c
 }
 
+// weight is the memory that a message takes in a table or window.
+func weight(m *wire.Message) int { return len(m.Payload) + len(m.Tenant) + len(m.Channel) + cargoBytes }
+
 // enter numbers a message for its destinations and keeps it until they have it. Destinations of unknown boot are left out.
 func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, to []wire.Destination) []wire.Destination {
 	now := time.Now()
 	c := &cargo{message: cloneMessage(m), born: now}
 	deadline := now.Add(time.Duration(m.Deadline) * time.Millisecond)
 	channel := f.endpoint.seed.of(m)
-	size := len(m.Payload) + cargoBytes
+	size := weight(m)
 	for _, id := range ids {
 		boot, known := s.Boots[id]
 		if !known {
@@ -206,8 +210,14 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 	}
 	now := time.Now()
 	in := f.incoming(m, d)
+	if in == nil {
+		e.counters.Drop(DropRefused, 1)
+		return
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	_, before := in.window.Held()
+	defer func() { f.noteHeld(in, before) }()
 	switch {
 	case m.Boot < in.window.Boot:
 		e.counters.Drop(DropRestarted, 1)
@@ -217,10 +227,14 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 		in.window = flight.NewIncoming[*wire.Message](m.Boot, d.Seq-d.Ahead)
 	}
 	a := flight.Arrival[*wire.Message]{
-		Seq: d.Seq, Back: d.Back, Ahead: d.Ahead, Item: m, Size: len(m.Payload) + cargoBytes,
+		Seq: d.Seq, Back: d.Back, Ahead: d.Ahead, Item: m, Size: weight(m),
 		Deadline: now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond),
 	}
 	if in.window.Holds(a) {
+		if f.held.Load()+int64(a.Size) > heldMost {
+			e.counters.Drop(DropRefused, 1)
+			return
+		}
 		c := cloneMessage(m)
 		a.Item = &c
 	}
@@ -236,16 +250,27 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 	f.wake(at)
 }
 
+// noteHeld keeps the sum of what all windows hold; before is what this one did.
+func (f *flights) noteHeld(in *incoming, before int) {
+	_, after := in.window.Held()
+	f.held.Add(int64(after - before))
+}
+
 func (f *flights) deliver(m *wire.Message) {
 	f.endpoint.counters.Delivered.Add(1)
 	f.endpoint.cfg.Deliver(m)
 }
 
+// incoming is the window of a message's origin. Peers may make up origins, so there is none for more than unknownMost that are no members: nil.
 func (f *flights) incoming(m *wire.Message, d wire.Destination) *incoming {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	in := f.in[m.Origin]
 	if in == nil {
+		boots := f.endpoint.forwarder.snapshot.Load().Boots
+		if _, member := boots[m.Origin]; !member && len(f.in) >= len(boots)+unknownMost {
+			return nil
+		}
 		in = &incoming{id: m.Origin, window: flight.NewIncoming[*wire.Message](m.Boot, d.Seq-d.Ahead)}
 		f.in[m.Origin] = in
 	}
@@ -350,7 +375,9 @@ func (f *flights) work(now time.Time) (next int64) {
 	var a wire.Ack
 	for _, in := range f.dueIn {
 		in.mu.Lock()
+		_, before := in.window.Held()
 		in.window.Expire(now, f.deliver)
+		f.noteHeld(in, before)
 		due := in.window.Ack(now, &a)
 		in.next.ns.Store(f.clock(in.window.Next()))
 		in.mu.Unlock()
@@ -408,63 +435,3 @@ func (f *flights) sendAck(to wire.NodeID, a *wire.Ack) {
 
 // ackDeadline is the age in ms at which an acknowledgement is dropped.
 const ackDeadline = 2000
-
-// sweep forgets nodes that have not been members for long.
-func (f *flights) sweep(now time.Time) {
-	boots := f.endpoint.forwarder.snapshot.Load().Boots
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, o := range f.out {
-		o.mu.Lock()
-		if lapsed(&o.gone, now, boots, id) && o.table.Len() == 0 {
-			delete(f.out, id)
-		}
-		o.mu.Unlock()
-	}
-	for id, in := range f.in {
-		in.mu.Lock()
-		if lapsed(&in.gone, now, boots, id) {
-			in.window.Flush(f.deliver)
-			delete(f.in, id)
-		}
-		in.mu.Unlock()
-	}
-}
-
-// lapsed keeps the time since which a node is no member, and reports whether that is long ago.
-func lapsed(gone *time.Time, now time.Time, boots map[wire.NodeID]uint64, id wire.NodeID) bool {
-	if _, member := boots[id]; member {
-		*gone = time.Time{}
-		return false
-	}
-	if gone.IsZero() {
-		*gone = now
-	}
-	return now.Sub(*gone) > goneAfter
-}
-
-// FlightState is how much is under way.
-type FlightState struct {
-	Outgoing, OutgoingBytes int // messages sent and not acknowledged
-	Held, HeldBytes         int // messages that wait for an earlier one of their channel
-}
-
-// state sums up the tables.
-func (f *flights) state() (s FlightState) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, o := range f.out {
-		o.mu.Lock()
-		s.Outgoing += o.table.Len()
-		s.OutgoingBytes += o.table.Bytes()
-		o.mu.Unlock()
-	}
-	for _, in := range f.in {
-		in.mu.Lock()
-		n, b := in.window.Held()
-		s.Held += n
-		s.HeldBytes += b
-		in.mu.Unlock()
-	}
-	return s
-}

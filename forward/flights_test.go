@@ -75,12 +75,19 @@ func (s *station) spread(t *testing.T, payload string, size int, to ...wire.Node
 	}
 }
 
+// peers is how many nodes there are tables and windows of.
+func (s *station) peers() (tables, windows int) {
+	s.flights.mu.Lock()
+	defer s.flights.mu.Unlock()
+	return len(s.flights.out), len(s.flights.in)
+}
+
 func knows(boots map[wire.NodeID]uint64) *Snapshot { return &Snapshot{Boots: boots} }
 
 // The table keeps to its bound by giving up the oldest message of all, and what nobody acknowledges at its deadline; each is counted.
 func TestTableIsBounded(t *testing.T) {
 	bubble(t, tenMS, func(ctx context.Context, t *testing.T, n *simnet.Net) {
-		const size, room = 100 + cargoBytes, 10
+		const size, room = 100 + len("tc") + cargoBytes, 10
 		a := startStation(ctx, t, n, 1, func(c *Config) { c.FlightBytes = room * size })
 		a.Forwarder().Publish(knows(map[wire.NodeID]uint64{71: 1, 72: 1}), nil)
 		for i := range 3 * room {
@@ -213,7 +220,7 @@ func TestRunsDoNotMix(t *testing.T) {
 		if got := d.Counters(); len(d.payloads()) != 0 || got.Dropped(DropRestarted) != 1 || got.Acks.Load() != 1 {
 			t.Errorf("delivered %v, %d counted, %d answers", d.payloads(), got.Dropped(DropRestarted), got.Acks.Load())
 		}
-		if len(d.flights.in) != 0 {
+		if _, windows := d.peers(); windows != 0 {
 			t.Error("it has made a window")
 		}
 		d.Forwarder().Publish(knows(map[wire.NodeID]uint64{72: 7}), nil)
@@ -242,7 +249,7 @@ func TestRefusedThenDelivered(t *testing.T) {
 	bubble(t, tenMS, func(ctx context.Context, t *testing.T, n *simnet.Net) {
 		d := startStation(ctx, t, n, 1, func(c *Config) { c.Boot = 5 })
 		const size = 60_000
-		const room = flight.HoldBytes / (size + cargoBytes)
+		const room = flight.HoldBytes / (size + len("tc") + cargoBytes)
 		body := strings.Repeat(" ", size-3)
 		arrive := func(number int) {
 			back := uint64(min(number, 1))
@@ -266,6 +273,40 @@ func TestRefusedThenDelivered(t *testing.T) {
 		}
 		if d.Flights() != (FlightState{}) {
 			t.Errorf("%+v is held", d.Flights())
+		}
+	})
+}
+
+// Peers may make up origins: neither their windows nor what these hold grows without bound, and members are served all the same.
+func TestMadeUpOriginsAreBounded(t *testing.T) {
+	bubble(t, tenMS, func(ctx context.Context, t *testing.T, n *simnet.Net) {
+		d := startStation(ctx, t, n, 1, func(c *Config) { c.Boot = 5 })
+		d.Forwarder().Publish(knows(map[wire.NodeID]uint64{71: 3}), nil)
+		payload := make([]byte, 60_000)
+		for i := range unknownMost + 10 {
+			m := from(1, "")
+			m.Origin, m.Payload = wire.NodeID(1000+i), payload
+			for seq := uint64(2); seq <= 3; seq++ { // 1 is missing
+				d.flights.arrived(m, wire.Destination{ID: d.self, Seq: seq, Back: 1, Ahead: seq - 1, Boot: 5})
+			}
+		}
+		if _, got := d.peers(); got > unknownMost+1 {
+			t.Errorf("%d windows, want at most %d", got, unknownMost+1)
+		}
+		state := d.Flights()
+		if state.HeldBytes > heldMost || state.HeldBytes < heldMost/2 || int64(state.HeldBytes) != d.flights.held.Load() {
+			t.Errorf("%d bytes held, counted as %d", state.HeldBytes, d.flights.held.Load())
+		}
+		if d.Counters().Dropped(DropRefused) == 0 {
+			t.Error("nothing was counted as refused")
+		}
+		d.flights.arrived(from(3, "member"), wire.Destination{ID: d.self, Seq: 1, Boot: 5})
+		if got := d.payloads(); len(got) != 1 || got[0] != "member" {
+			t.Errorf("got %d messages", len(got))
+		}
+		time.Sleep(6 * time.Second)
+		if d.Flights() != (FlightState{}) || d.flights.held.Load() != 0 {
+			t.Errorf("past the deadline: %+v, counted as %d", d.Flights(), d.flights.held.Load())
 		}
 	})
 }
@@ -346,15 +387,20 @@ func TestIdleCostsNothing(t *testing.T) {
 		if more := b.Counters().Acks.Load() - acks; more != 0 || a.Counters().Resent.Load() != 0 {
 			t.Errorf("%d acknowledgements and %d messages while nothing was published", more, a.Counters().Resent.Load())
 		}
-		if len(a.flights.out) != 1 || len(b.flights.in) != 1 {
-			t.Errorf("a member was forgotten")
+		if tables, windows := a.peers(); tables != 1 || windows != 0 {
+			t.Errorf("a has %d tables and %d windows: a member was forgotten", tables, windows)
+		}
+		if tables, windows := b.peers(); windows != 1 {
+			t.Errorf("b has %d tables and %d windows: a member was forgotten", tables, windows)
 		}
 		for _, s := range []*station{a, b} {
 			s.Forwarder().Publish(knows(nil), nil)
 		}
 		time.Sleep(goneAfter + 3*sweepEvery)
-		if len(a.flights.out) != 0 || len(b.flights.in) != 0 {
-			t.Errorf("%d tables and %d windows of nodes that are gone", len(a.flights.out), len(b.flights.in))
+		for _, s := range []*station{a, b} {
+			if tables, windows := s.peers(); tables != 0 || windows != 0 {
+				t.Errorf("%d tables and %d windows of nodes that are gone", tables, windows)
+			}
 		}
 		meet(ctx, t, a, b)
 		a.spread(t, "again", 0, b.self)
@@ -453,8 +499,9 @@ func TestOverload(t *testing.T) {
 		if overloaded < sustained*3/4 {
 			t.Errorf("%d messages/s under overload, %d without", overloaded, sustained)
 		}
-		// One message of each publisher, those in the link's queue, and those in the connection.
-		if bound := far*(1024+cargoBytes) + defaultQueueBytes + 64<<10; slices.Max(most[:]) > bound {
+		// One message of each publisher, those in the link's queue, and those in the connection or not acknowledged yet: two seconds of what the
+		// path carries at most. Publishers offer 38 MB.
+		if bound := (far+2*sustained)*(1024+len("t00")+cargoBytes) + defaultQueueBytes; slices.Max(most[:]) > bound {
 			t.Errorf("%d bytes under way, want at most %d", most, bound)
 		}
 		if got := b.slowest(before); got > 500*time.Millisecond {

@@ -13,6 +13,7 @@ const (
 	backSoon       = 500 * time.Millisecond  // until a link works again after a fault that its connection outlived
 	backLate       = 6 * time.Second         // and after one that ended the connection or, longer, membership
 	connectionMost = 2500 * time.Millisecond // a connection surely outlives a silence as long as this
+	memberMost     = 5 * time.Second         // membership surely outlives a silence as long as this (gossip: suspicion)
 	restartTime    = 5 * time.Second         // until a restarted node can be a relay
 	tolerable      = 0.03                    // loss at which a link still counts as working
 	changeTime     = 2 * time.Second         // until a link that became slower is trusted at its new pace
@@ -91,26 +92,47 @@ func (s *script) holds() bool {
 	return true
 }
 
-// settle is how long a path must work to carry what waits: time to notice what broke before, twice in a row, and to send once more by way of
-// a relay.
+// settle is how long a path must work to carry what waits: time to notice what broke before, twice in a row, to send once more by way of a relay,
+// and to repair one lost packet.
 func (s *script) settle() time.Duration {
 	var longest time.Duration
+	lossy := false
 	for _, row := range s.base {
 		for _, p := range row {
 			longest = max(longest, p.Delay)
+			lossy = lossy || p.Loss > 0
 		}
 	}
-	return 2*(noticeTime+2*longest) + 2*longest
+	settle := 2*(noticeTime+2*longest) + 2*longest
+	if lossy {
+		settle += 3 * longest
+	}
+	return settle
 }
 
 // due is when a message published at a time must have arrived: the end of the first time within its deadline that was long enough and in
-// which one and the same path worked. There may be none.
+// which one and the same path worked. There may be none. Where membership was lost, the publisher must first learn again that there is interest.
 func (s *script) due(from, to, bytes int, at time.Duration) (by time.Duration, owed bool) {
 	enough := s.settle() + time.Duration(bytes)*time.Second/slowestPath
-	for begin := at; begin+enough <= at+DefaultDeadline; begin += 50 * time.Millisecond {
+	last := at + DefaultDeadline - enough
+	if s.estranged(from, to, at) {
+		last = at
+	}
+	for begin := at; begin <= last; begin += 50 * time.Millisecond {
 		if s.reach(from, begin, begin+enough, true)>>to&1 != 0 {
 			return begin + enough, true
 		}
 	}
 	return 0, false
+}
+
+// estranged reports whether two nodes may hold each other for dead at a time.
+func (s *script) estranged(a, b int, at time.Duration) bool {
+	for _, f := range s.faults {
+		parts := (f.kind == split || f.kind == lonely) && f.hits(a, b)
+		if parts && f.to-f.from > memberMost && f.from <= at && at < f.to+backLate {
+			return true
+		}
+	}
+	return false
 }

@@ -8,12 +8,14 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/forward"
+	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/mesh/simnet"
 )
 
@@ -129,6 +131,11 @@ func runScript(t *testing.T, s *script) {
 			break
 		}
 		t.Error(fault)
+	}
+	if t.Failed() {
+		for i := range c.nodes {
+			t.Log(c.describe(i))
+		}
 	}
 }
 
@@ -252,4 +259,34 @@ func (c *chaos) exam() {
 			}
 		}
 	}
+}
+
+// describe is what a node knows that bears on who gets what.
+func (c *chaos) describe(i int) string {
+	n := c.nodes[i]
+	v, ok := n.View()
+	if !ok {
+		return fmt.Sprintf("n%d has stopped: %v", i, n.err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "n%d: under way %+v; dropped", i, n.endpoint.Flights())
+	for reason, count := range v.Dropped {
+		if count > 0 {
+			fmt.Fprintf(&b, " %d %s", count, reason)
+		}
+	}
+	b.WriteString("; reaches")
+	for _, r := range v.Routes {
+		fmt.Fprintf(&b, " %s", r.Name)
+	}
+	for channel := range scriptChannels {
+		fmt.Fprintf(&b, "; c%d for", channel)
+		ids := n.index.Lookup(nil, interest.AppendQuery(nil, "t", fmt.Sprint("c", channel)))
+		for j, other := range c.nodes {
+			if slices.Contains(ids, other.ID()) {
+				fmt.Fprintf(&b, " n%d", j)
+			}
+		}
+	}
+	return b.String()
 }

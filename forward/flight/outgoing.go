@@ -210,9 +210,9 @@ func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired 
 		}
 		at := e.sent.Add(o.timeout(e.tries))
 		if e.due || !now.Before(at) {
-			if len(again) == limit {
+			if len(again) == limit { // the rest has to wait for the next call
 				o.checkAt = now
-				continue
+				break
 			}
 			if !e.due {
 				o.backUp(now, e.sent)

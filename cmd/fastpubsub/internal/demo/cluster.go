@@ -84,7 +84,7 @@ const (
 	// startGap is the least time between the start of one node and the next.
 	startGap = 100 * time.Millisecond
 	// startLinks is how many links may be missing when the next node starts, and startPatience how long one waits for others.
-	startLinks    = 70
+	startLinks    = 50
 	startPatience = 3 * time.Second
 )
 
@@ -143,15 +143,31 @@ func (c *cluster) failures() []error {
 	return slices.Clone(c.failed)
 }
 
-// stopAll stops all nodes, which leave the mesh in good order, and waits for them.
-func (c *cluster) stopAll() {
+// stopPatience is how long nodes may take to leave the mesh and end.
+const stopPatience = 15 * time.Second
+
+// stopAll stops all nodes, which leave the mesh in good order, and waits for them. A node that does not end is an error, and left behind.
+func (c *cluster) stopAll() error {
 	for _, s := range c.stations {
 		if s != nil {
 			s.stop()
 		}
 	}
+	patience := time.NewTimer(stopPatience)
+	defer patience.Stop()
+	defer c.emulator.Close()
+	for _, s := range c.stations {
+		if s == nil {
+			continue
+		}
+		select {
+		case <-s.done:
+		case <-patience.C:
+			return fmt.Errorf("demo: node %s has not ended after %v", s.name, stopPatience)
+		}
+	}
 	c.group.Wait()
-	c.emulator.Close()
+	return nil
 }
 
 // pace lets a pair send as it should: at the usual interval, or not at all while an end is dead.

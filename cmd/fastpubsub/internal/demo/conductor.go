@@ -79,8 +79,7 @@ func (c *conductor) run(ctx context.Context) error {
 	if !c.cfg.JSON {
 		var err error
 		if c.screen, err = openScreen(c.cfg.In, c.cfg.Out); err != nil {
-			c.cluster.stopAll()
-			return err
+			return errors.Join(err, c.cluster.stopAll())
 		}
 	}
 	if c.screen != nil {
@@ -96,7 +95,7 @@ func (c *conductor) run(ctx context.Context) error {
 	if c.screen != nil {
 		c.screen.close()
 	}
-	c.cluster.stopAll()
+	err = errors.Join(err, c.cluster.stopAll())
 	err = errors.Join(append(c.cluster.failures(), err)...)
 	if c.cfg.JSON {
 		return errors.Join(err, json.NewEncoder(c.cfg.Out).Encode(result))

@@ -156,10 +156,10 @@ const carried = 300
 // So they probe less, for all of them together to send no more than probed probes per second, and do not tell the mesh of small changes,
 // which are such delays for the most part, and which cost every node a signature check and a computation of routes each time.
 func timing(nodes int) latency.Config {
-	const probed, few = 1000, 12
+	const probed, few = 1200, 12
 	cfg := latency.Config{Budget: min(200, probed/nodes)}
 	if nodes > few {
-		cfg.AdvertiseMin, cfg.AdvertiseShare, cfg.AdvertiseEvery = 2*time.Millisecond, 0.04, time.Duration(nodes)*100*time.Millisecond
+		cfg.AdvertiseMin, cfg.AdvertiseShare, cfg.AdvertiseEvery = 1500*time.Microsecond, 0.03, time.Duration(nodes)*70*time.Millisecond
 		cfg.MissedLimit, cfg.GoodLimit = 4, 3
 	}
 	return cfg
