@@ -177,7 +177,10 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 			_ = conn.CloseWithError(codeProtocol, "")
 			return err
 		}
-		<-in.done
+		select {
+		case <-in.done:
+		case <-conn.Context().Done(): // perhaps before the request of lane 0 came
+		}
 		return nil
 	}
 	defer close(in.done)
@@ -202,12 +205,13 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 		return err
 	}
 	w.Header().Set(headerBoot, strconv.FormatUint(e.cfg.Boot, 10))
+	l.lanes[controlLane] = lostLane{}
 	str, err := takeOver(w)
-	if err != nil {
+	if err != nil { // the connection is gone; the link ends at once
 		l.close(codeProtocol, "")
-		str = nil
+	} else {
+		l.lanes[controlLane] = str
 	}
-	l.lanes[controlLane] = str
 	if twin {
 		e.workTwin(l)
 	} else {
@@ -215,6 +219,14 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 	}
 	return err
 }
+
+// lostLane stands in for a lane whose stream could not be had.
+type lostLane struct{}
+
+func (lostLane) Read([]byte) (int, error)                        { return 0, ErrLinkClosed }
+func (lostLane) Write([]byte) (int, error)                       { return 0, ErrLinkClosed }
+func (lostLane) SendDatagram([]byte) error                       { return ErrLinkClosed }
+func (lostLane) ReceiveDatagram(context.Context) ([]byte, error) { return nil, ErrLinkClosed }
 
 func takeOver(w http.ResponseWriter) (*http3.Stream, error) {
 	w.WriteHeader(http.StatusOK)

@@ -128,6 +128,14 @@ func (g *Gossip) Accept(conn net.Conn) { g.transport.accept(conn) }
 // Announce puts a record version on the next SWIM packets.
 func (g *Gossip) Announce(e wire.DigestEntry) { g.announce.add(e) }
 
+// Introduce says that a node with a working link is at this address. Unless a member is there, it is joined: its news was missed.
+func (g *Gossip) Introduce(addr net.Addr) {
+	if udp, ok := addr.(*net.UDPAddr); ok {
+		at := udp.AddrPort()
+		g.known.meet(netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), time.Now())
+	}
+}
+
 // Run is a member until ctx ends, then leaves and returns when all has ended.
 func (g *Gossip) Run(ctx context.Context) error {
 	list, err := memberlist.Create(g.settings())

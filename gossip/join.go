@@ -25,6 +25,8 @@ const (
 	rejoinPause  = 30 * time.Second // after a success at an address that no member advertises, such as one behind NAT
 	joinsAtOnce  = 4
 	knownMost    = 1024
+	metMost      = 64
+	metKept      = 10 * time.Second
 	saveEvery    = 5 * time.Second
 )
 
@@ -35,6 +37,7 @@ type known struct {
 	mu    sync.Mutex // guards what follows
 	nodes map[wire.NodeID]*acquaintance
 	dirty bool
+	met   map[netip.AddrPort]time.Time // peers with links that SWIM did not know, and when they were last met
 }
 
 type acquaintance struct {
@@ -44,7 +47,7 @@ type acquaintance struct {
 }
 
 func newKnown(cfg *Config) *known {
-	k := &known{file: cfg.KnownFile, nodes: map[wire.NodeID]*acquaintance{}}
+	k := &known{file: cfg.KnownFile, nodes: map[wire.NodeID]*acquaintance{}, met: map[netip.AddrPort]time.Time{}}
 	if k.file == "" {
 		return k
 	}
@@ -96,8 +99,17 @@ func (k *known) lost(m Member, graceful bool) {
 	k.dirty = true
 }
 
+// meet takes note that a node at this address, where no member is, has a working link with this one.
+func (k *known) meet(addr netip.AddrPort, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.met) < metMost {
+		k.met[addr] = now
+	}
+}
+
 // missing are the addresses of nodes that are not members now; alive those of the members.
-func (k *known) missing() (missing []netip.AddrPort, alive map[netip.AddrPort]bool) {
+func (k *known) missing(now time.Time) (missing []netip.AddrPort, alive map[netip.AddrPort]bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	alive = map[netip.AddrPort]bool{}
@@ -107,6 +119,13 @@ func (k *known) missing() (missing []netip.AddrPort, alive map[netip.AddrPort]bo
 		} else {
 			missing = append(missing, a.Addr)
 		}
+	}
+	for addr, at := range k.met {
+		if alive[addr] || now.Sub(at) > metKept {
+			delete(k.met, addr)
+			continue
+		}
+		missing = append(missing, addr)
 	}
 	return missing, alive
 }
@@ -158,7 +177,7 @@ func (g *Gossip) keepJoined(ctx context.Context) {
 	saved := time.Now()
 	for {
 		now := time.Now()
-		missing, alive := g.known.missing()
+		missing, alive := g.known.missing(now)
 		seeds := resolver.resolve(ctx, now, alive)
 		j.try(ctx, now, append(seeds, missing...), alive)
 		if len(settle) > 0 && now.After(settle[0]) {

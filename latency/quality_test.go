@@ -137,6 +137,35 @@ func TestStep(t *testing.T) {
 	}
 }
 
+// What a busy start spoilt is forgotten soon: samples until the estimate stays within 3 ms of the path, at worst over 50 seeds. Times in milliseconds.
+func TestSpoiltStart(t *testing.T) {
+	for _, c := range []struct {
+		path, late float64
+		spoilt     int
+		most       int
+	}{
+		{75, 150, 10, 18},
+		{75, 150, 100, 18},
+		{20, 60, 20, 15},
+	} {
+		worst := 0
+		for seed := range uint64(50) {
+			r := rand.New(rand.NewPCG(seed, 3))
+			l := newLine()
+			for range c.spoilt {
+				l.probe(time.Duration((c.path + c.late*r.Float64()) * float64(ms)))
+			}
+			for i := 1; i < 100; i++ {
+				l.probe(time.Duration((c.path + 0.5*noise(r, "normal")) * float64(ms)))
+				if math.Abs(l.link.Stats().SRTT.Seconds()*1e3-c.path) > 3 {
+					worst = max(worst, i)
+				}
+			}
+		}
+		verdict(t, worst <= c.most, "%v: within 3 ms after at most %d samples", c, worst)
+	}
+}
+
 // A slow drift is followed within what the steady gain lags, 0.8 s of it, and the jitter.
 func TestDrift(t *testing.T) {
 	for _, perSecond := range []float64{0.1, 1, 5} {

@@ -11,6 +11,7 @@ const (
 	riseGain      = 1.0 / 2  // while the level rises
 	fallGain      = 1.0 / 4  // while it falls
 	deviationGain = 1.0 / 8
+	rangeGain     = 1.0 / 4
 	controlLimit  = 3.0 // deviations
 	clipLimit     = 6.0 // deviations that one sample counts for at most
 	followMost    = 12  // samples that a shift is followed for at most
@@ -27,6 +28,8 @@ type estimator struct {
 	samples uint64
 	srtt    float64
 	dev     float64
+	jumps   float64 // mean moving range: what one sample differs from the one before
+	last    float64 // sample
 	shift   float64 // +1 or -1 while the level moves up or down, else 0
 	follow  int     // samples until a shift must show itself again
 
@@ -40,6 +43,7 @@ func (e *estimator) observe(at, rtt time.Duration) {
 	e.noteLow(at, sample)
 	e.recent[e.samples%3] = sample
 	e.samples++
+	e.noteRange(sample)
 	switch e.samples {
 	case 1:
 		e.srtt, e.dev = sample, sample*firstShare
@@ -62,7 +66,7 @@ func (e *estimator) observe(at, rtt time.Duration) {
 		return
 	}
 	e.shift = 0
-	if math.Abs(off) > controlLimit*e.dev+float64(limitFloor) {
+	if math.Abs(off) > controlLimit*min(e.dev, e.jumps)+float64(limitFloor) {
 		e.shift, e.follow = math.Copysign(1, off), followMost
 	}
 	e.deviate(sample)
@@ -82,6 +86,17 @@ func (e *estimator) gain() float64 {
 func (e *estimator) deviate(sample float64) {
 	off := min(math.Abs(sample-e.srtt), clipLimit*e.dev+float64(clipFloor))
 	e.dev += deviationGain * (off - e.dev)
+}
+
+// noteRange keeps the moving range, which a level that was wrong, or has moved, does not inflate as it does the deviation.
+func (e *estimator) noteRange(sample float64) {
+	if e.samples == 1 {
+		e.jumps, e.last = sample*firstShare, sample
+		return
+	}
+	jump := min(math.Abs(sample-e.last), clipLimit*e.jumps+float64(clipFloor))
+	e.jumps += rangeGain * (jump - e.jumps)
+	e.last = sample
 }
 
 func (e *estimator) noteLow(at time.Duration, sample float64) {

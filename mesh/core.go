@@ -16,11 +16,13 @@ import (
 
 // Periods of the core.
 const (
-	spfPause      = 50 * time.Millisecond  // least time between two route computations
-	interestPause = 10 * time.Millisecond  // how long changes of interest gather
-	politeness    = time.Second            // how long the larger ID leaves the dialling to the smaller
-	dialFirst     = 500 * time.Millisecond // pause after a first failed dial
+	spfPause      = 50 * time.Millisecond   // least time between two route computations
+	interestPause = 10 * time.Millisecond   // how long changes of interest gather
+	politeness    = 2500 * time.Millisecond // how long the larger ID leaves the dialling to the smaller: a dial and its answer on the longest paths
+	dialFirst     = 500 * time.Millisecond  // pause after a first failed dial
 	dialMost      = 8 * time.Second
+	dialsAtOnce   = 8                      // handshakes cost more than all else; a burst of them spoils what is measured meanwhile
+	introEvery    = 2 * time.Second        // between looks for peers with a working link that SWIM does not know
 	wantAgain     = 500 * time.Millisecond // before the same record is asked for again
 	strangerKept  = 2 * time.Minute        // how long records of a node that is no member are kept
 	strangersMost = 1024                   // origins that are no members whose records are kept
@@ -56,6 +58,8 @@ type core struct {
 	digestAt     time.Time // of the next whole digest to a neighbour
 	wantsFree    time.Time // when old wants, if there are too many, are next looked for
 	sweepAt      time.Time
+	introAt      time.Time
+	dialling     int // dials under way
 	leaving      bool
 	computations uint64
 	effects      []effect
@@ -92,7 +96,7 @@ func newCore(key ed25519.PrivateKey, boot uint64, index *interest.Index, rnd *ra
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: index,
 		local: interest.NewLocal(), wants: map[recordKey]time.Time{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(timing, rnd), adverts: latency.NewAdvertiser(timing),
-		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), interestDue: now,
+		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
 	}
 	c.table = route.Compute(c.self, c.db)
 	c.originateLinks(nil)
@@ -116,6 +120,7 @@ func (c *core) step(now time.Time, events []event) []effect {
 	c.advertise(now)
 	c.computeRoutes(now)
 	c.exchange(now)
+	c.introduceStrangers(now)
 	c.sweep(now)
 	return c.effects
 }
@@ -166,6 +171,7 @@ func (c *core) next(now time.Time) time.Time {
 		}
 	}
 	earlier(c.sweepAt)
+	earlier(c.introAt)
 	earlier(c.prober.Next())
 	if t, ok := c.adverts.Next(); ok {
 		earlier(t)
@@ -174,9 +180,11 @@ func (c *core) next(now time.Time) time.Time {
 	if c.routesDirty {
 		earlier(c.spfAt.Add(spfPause))
 	}
-	for _, p := range c.peers {
-		if p.wantsDial() && !c.leaving {
-			earlier(p.dialAt)
+	if !c.leaving && c.dialling < dialsAtOnce {
+		for _, p := range c.peers {
+			if p.wantsDial() {
+				earlier(p.dialAt)
+			}
 		}
 	}
 	if at.Before(now) {

@@ -130,6 +130,8 @@ type (
 		peer wire.NodeID
 		srtt time.Duration
 	}
+	// introduce: tell SWIM where a peer is that has a working link and that it does not know.
+	introduce struct{ peer wire.NodeID }
 	// setTwin: double the link to a peer, since it loses packets, or no longer.
 	setTwin struct {
 		peer wire.NodeID
@@ -153,6 +155,7 @@ func (announce) effect()      {}
 func (forgot) effect()        {}
 func (publishRoutes) effect() {}
 func (setRTT) effect()        {}
+func (introduce) effect()     {}
 func (setTwin) effect()       {}
 func (notice) effect()        {}
 func (impostor) effect()      {}

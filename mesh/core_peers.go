@@ -165,6 +165,7 @@ func (c *core) linkUp(p *peer) {
 }
 
 func (c *core) dialEnded(now time.Time, e dialed) {
+	c.dialling--
 	p := c.peers[e.peer]
 	if p == nil {
 		return
@@ -193,8 +194,9 @@ func (c *core) dialDue(now time.Time) {
 			due = append(due, p)
 		}
 	}
-	slices.SortFunc(due, byID)
-	for _, p := range due {
+	slices.SortFunc(due, func(a, b *peer) int { return cmp.Or(a.dialAt.Compare(b.dialAt), byID(a, b)) })
+	for _, p := range due[:min(len(due), max(dialsAtOnce-c.dialling, 0))] {
+		c.dialling++
 		p.dialing = true
 		c.do(dial{peer: p.id, addr: p.addrs.addr})
 	}
@@ -262,6 +264,27 @@ func (c *core) measure(now time.Time) {
 	}
 	for _, due := range c.prober.Due(now) {
 		c.do(probe{due.ID, due.Seq})
+	}
+}
+
+// introduceStrangers has SWIM meet peers that have a working link but are no members here: news of them was missed, or of a death that was none.
+func (c *core) introduceStrangers(now time.Time) {
+	if now.Before(c.introAt) {
+		return
+	}
+	c.introAt = now.Add(introEvery)
+	if c.leaving {
+		return
+	}
+	var strangers []*peer
+	for _, p := range c.peers {
+		if p.up && !p.member && now.Sub(p.since) > introEvery {
+			strangers = append(strangers, p)
+		}
+	}
+	slices.SortFunc(strangers, byID)
+	for _, p := range strangers {
+		c.do(introduce{p.id})
 	}
 }
 

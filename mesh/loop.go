@@ -93,6 +93,10 @@ func (n *Node) carryOut(e effect, stop context.CancelCauseFunc) {
 		if l := n.endpoint.Link(e.peer); l != nil {
 			l.SetTwin(e.on)
 		}
+	case introduce:
+		if l := n.endpoint.Link(e.peer); l != nil {
+			n.gossip.Introduce(l.RemoteAddr())
+		}
 	case sendControl:
 		n.sendControl(e)
 	case announce:

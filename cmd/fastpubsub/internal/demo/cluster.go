@@ -84,7 +84,7 @@ const (
 	// startGap is the least time between the start of one node and the next.
 	startGap = 100 * time.Millisecond
 	// startLinks is how many links may be missing when the next node starts, and startPatience how long one waits for others.
-	startLinks    = 50
+	startLinks    = 150
 	startPatience = 3 * time.Second
 )
 
