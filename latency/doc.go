@@ -12,13 +12,16 @@
 //
 // # Round trip
 //
-// Samples pass a running median of three (Tukey, Exploratory Data Analysis, 1977), which takes a lone outlier out
-// whatever its size and delays a true change by one sample. The smoothed round trip is a moving average of that with
+// Samples pass a running median of five (Tukey, Exploratory Data Analysis, 1977), which takes one or two outliers out
+// whatever their size and delays a true change by two samples. The smoothed round trip is a moving average of that with
 // two gains, in the manner of the flip-flop filter (Kim and Noble, Mobile Network Estimation, MobiCom 2001): 1/16
-// while the median stays within control limits of three deviations; outside them the level has moved, and it is
-// followed with 1/2 upwards and 1/4 downwards until it is crossed. Within the limits both directions weigh the same,
-// so there is no bias. The deviation is RFC 6298's mean deviation with gain 1/8, of the raw samples, each clipped at
-// six deviations. After a down the estimate starts anew.
+// while the median stays within control limits; outside them the level has moved, and it is followed with 1/2 upwards
+// and 1/4 downwards until it is crossed. Within the limits both directions weigh the same, so there is no bias. The
+// limits are three times the mean deviation or, if that is less, the mean moving range, which soon forgets a level that
+// was wrong (Wheeler and Chambers, Understanding Statistical Process Control, 1992). Eight samples in a row below the
+// estimate correct it to their median: delays are noise that only adds, so an estimate that is never reached is too
+// high (after the run rules of the Western Electric handbook, 1956). The deviation is RFC 6298's mean deviation with
+// gain 1/8, of the raw samples, each clipped at six deviations. After a down the estimate starts anew.
 //
 // # Loss
 //
@@ -86,7 +89,7 @@
 //	L2  Any other link is Down by t + IdleInterval + MissedLimit·ActiveInterval + 2T.
 //	L3  Coming up takes two answered probes the first time, at least GoodLimit after a down, more after each.
 //	L4  On a steady path the smoothed round trip is within one mean deviation of the mean 98 % of the time at least; nine
-//	    tenths of a step up are followed within five samples where the step stands well clear of the jitter.
+//	    tenths of a step up are followed within six samples where the step stands well clear of the jitter.
 //	L5  One late or one lost probe on a good link moves no cost by more than the advertising threshold.
 //	L6  Cost is never 0 and saturates; Loss is in [0, 1]; no call on any link panics.
 //	L7  An echo of an unknown or answered number, or with an absurd round trip, changes nothing but Stats.Refused.

@@ -96,7 +96,8 @@ func TestSteadyPath(t *testing.T) {
 			}
 			const settled = n - 200
 			bias, rms, share := sum/settled/dev, math.Sqrt(square/settled)/dev, float64(outside)/settled
-			good := math.Abs(bias) <= 0.25 && rms <= 0.45 && share <= 0.02 && math.Abs(deviation/settled/dev-1) <= 0.1
+			// The median of exponential delays lies 0.42 deviations below their mean; the estimate is between the two.
+			good := math.Abs(bias) <= 0.35 && rms <= 0.45 && share <= 0.02 && math.Abs(deviation/settled/dev-1) <= 0.1
 			verdict(t, good, "%-11s dev %4.1f ms: bias %+.3f dev, rms %.3f dev, %.4f outside 1 dev; deviation %.2f of true",
 				shape, dev, bias, rms, share, deviation/settled/dev)
 		}
@@ -109,14 +110,14 @@ func TestStep(t *testing.T) {
 		from, to, dev float64
 		most          int
 	}{
-		{40, 80, 0.5, 5},
-		{10, 200, 1, 5},
-		{0.2, 3, 0.02, 5},
-		{40, 50, 0.5, 6},
-		{100, 110, 1, 8}, // ten deviations: jitter alone is the tenth that is missing
-		{80, 40, 0.5, 10},
-		{200, 10, 1, 10},
-		{50, 40, 0.5, 13},
+		{40, 80, 0.5, 6},
+		{10, 200, 1, 6},
+		{0.2, 3, 0.02, 6},
+		{40, 50, 0.5, 7},
+		{100, 110, 1, 14}, // ten deviations: jitter alone is the tenth that is missing
+		{80, 40, 0.5, 8},
+		{200, 10, 1, 8},
+		{50, 40, 0.5, 9},
 	} {
 		worst, reached := 0, 0
 		for seed := range uint64(50) {
@@ -144,9 +145,9 @@ func TestSpoiltStart(t *testing.T) {
 		spoilt     int
 		most       int
 	}{
-		{75, 150, 10, 18},
-		{75, 150, 100, 18},
-		{20, 60, 20, 15},
+		{75, 150, 10, 9},
+		{75, 150, 100, 9},
+		{20, 60, 20, 9},
 	} {
 		worst := 0
 		for seed := range uint64(50) {
@@ -166,7 +167,7 @@ func TestSpoiltStart(t *testing.T) {
 	}
 }
 
-// A slow drift is followed within what the steady gain lags, 0.8 s of it, and the jitter.
+// A slow drift is followed within what the steady gain and the median lag, 0.9 s of it, and the jitter.
 func TestDrift(t *testing.T) {
 	for _, perSecond := range []float64{0.1, 1, 5} {
 		for _, dev := range []float64{0.2, 2} {
@@ -180,7 +181,7 @@ func TestDrift(t *testing.T) {
 				off := math.Abs(l.link.Stats().SRTT.Seconds()*1e3 - true)
 				worst, sum = max(worst, off), sum+off
 			}
-			verdict(t, worst <= 0.85*perSecond+dev, "drift %v ms/s dev %v: mean lag %.2f ms, worst %.2f ms", perSecond, dev, sum/1200, worst)
+			verdict(t, worst <= 0.9*perSecond+dev, "drift %v ms/s dev %v: mean lag %.2f ms, worst %.2f ms", perSecond, dev, sum/1200, worst)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package latency
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -15,6 +16,8 @@ const (
 	controlLimit  = 3.0 // deviations
 	clipLimit     = 6.0 // deviations that one sample counts for at most
 	followMost    = 12  // samples that a shift is followed for at most
+	window        = 5   // samples whose median counts
+	belowMost     = 8   // samples in a row below the estimate that show it to be wrong
 	firstShare    = 1.0 / 8
 
 	limitFloor = 100 * time.Microsecond // added to the control limits
@@ -24,7 +27,7 @@ const (
 
 // estimator smooths round-trip times. Times in it are nanoseconds.
 type estimator struct {
-	recent  [3]float64 // the last samples, in a ring
+	recent  [window]float64 // the last samples, in a ring
 	samples uint64
 	srtt    float64
 	dev     float64
@@ -32,6 +35,7 @@ type estimator struct {
 	last    float64 // sample
 	shift   float64 // +1 or -1 while the level moves up or down, else 0
 	follow  int     // samples until a shift must show itself again
+	below   int     // samples in a row below srtt
 
 	low, lowBefore float64 // least sample of this window and of the one before
 	lowSince       time.Duration
@@ -41,23 +45,21 @@ type estimator struct {
 func (e *estimator) observe(at, rtt time.Duration) {
 	sample := float64(rtt)
 	e.noteLow(at, sample)
-	e.recent[e.samples%3] = sample
+	e.recent[e.samples%window] = sample
 	e.samples++
 	e.noteRange(sample)
-	switch e.samples {
-	case 1:
+	switch {
+	case e.samples == 1:
 		e.srtt, e.dev = sample, sample*firstShare
 		return
-	case 2: // the first probe on a new path is often the slow one
-		e.srtt = min(e.recent[0], e.recent[1])
+	case e.samples <= window: // the first probe on a new path is often the slow one
+		e.srtt = lowerMedian(e.recent[:e.samples])
 		e.deviate(sample)
 		return
-	case 3:
-		e.srtt = median(e.recent)
-		e.deviate(sample)
+	case e.correct(sample):
 		return
 	}
-	off := median(e.recent) - e.srtt
+	off := lowerMedian(e.recent[:]) - e.srtt
 	if e.shift*off > 0 { // on the same side still: the deviation from a level left behind says nothing
 		e.srtt += e.gain() * off
 		if e.follow--; e.follow == 0 {
@@ -71,6 +73,20 @@ func (e *estimator) observe(at, rtt time.Duration) {
 	}
 	e.deviate(sample)
 	e.srtt += e.gain() * off
+}
+
+// correct sets the estimate to what the last samples say once so many in a row lie below it, and reports whether it did.
+func (e *estimator) correct(sample float64) bool {
+	if sample >= e.srtt {
+		e.below = 0
+		return false
+	}
+	if e.below++; e.below < belowMost {
+		return false
+	}
+	e.srtt, e.dev = lowerMedian(e.recent[:]), min(e.dev, e.jumps)
+	e.below, e.shift = 0, 0
+	return true
 }
 
 func (e *estimator) gain() float64 {
@@ -114,6 +130,10 @@ func (e *estimator) smoothed() time.Duration  { return time.Duration(e.srtt) }
 func (e *estimator) deviation() time.Duration { return time.Duration(e.dev) }
 func (e *estimator) least() time.Duration     { return time.Duration(min(e.low, e.lowBefore)) }
 
-func median(s [3]float64) float64 {
-	return max(min(s[0], s[1]), min(max(s[0], s[1]), s[2]))
+// lowerMedian is the middle value, the lower of two; there are at most window.
+func lowerMedian(samples []float64) float64 {
+	var sorted [window]float64
+	n := copy(sorted[:], samples)
+	slices.Sort(sorted[:n])
+	return sorted[(n-1)/2]
 }

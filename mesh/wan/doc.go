@@ -19,8 +19,9 @@
 // opened passes without delay, and so does what a site sends to itself. The real socket of the sender does the sending
 // at the due time, so that source addresses are right. Reading goes straight to the real socket.
 //
-// A packet takes the one-way delay of its pair, the extra delay set by a fault, and jitter: an exponential draw with
-// the given mean deviation. The order of packets within an ordered pair is kept.
+// A packet takes the least delay of its pair, the extra delay set by a fault, and jitter: an exponential draw with the
+// given mean deviation. The least delay is such that the mean is the one-way delay given, which was measured with
+// jitter in it. The order of packets within an ordered pair is kept.
 //
 // The socket hides that it is a *net.UDPConn: no SyscallConn, no ReadMsgUDP or WriteMsgUDP, because quic-go would use
 // them to send past the emulation. The price is that quic-go goes without segmentation offload, ECN and path MTU
@@ -44,7 +45,7 @@
 //
 // # Invariants of the Emulator
 //
-//  1. A packet arrives no earlier than its one-way delay and the extra delay after it was sent.
+//  1. A packet arrives no earlier than its pair's least delay and the extra delay after it was sent.
 //  2. Packets of one ordered pair are sent on in the order they were written, unless a fault changed the path meanwhile.
 //  3. No packet between two different sites goes past the emulation.
 //  4. The queue is bounded in bytes: a full one drops the newest packet and counts it.

@@ -13,7 +13,7 @@ import (
 type Delays interface {
 	// Len is the number of sites.
 	Len() int
-	// OneWay is the delay from one site to another; false means that there is no path.
+	// OneWay is the mean delay from one site to another; false means that there is no path.
 	OneWay(from, to int) (time.Duration, bool)
 	// Jitter is the mean deviation of the delay.
 	Jitter(from, to int) time.Duration

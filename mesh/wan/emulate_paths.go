@@ -55,11 +55,17 @@ func (p *paths) send(now time.Time, from, to int) (time.Time, fate) {
 	if f.loss > 0 && p.random.Float64() < f.loss {
 		return time.Time{}, fateLost
 	}
-	due := now.Add(oneWay + f.extra + p.jitter(p.delays.Jitter(from, to)))
+	deviation := p.delays.Jitter(from, to)
+	due := now.Add(leastDelay(oneWay, deviation) + f.extra + p.jitter(deviation))
 	// First in, first out: jitter is a queue on the way, and nothing overtakes in a queue.
 	last := &p.last[p.at(from, to)]
 	*last = later(*last, due)
 	return *last, fateDelayed
+}
+
+// leastDelay is what jitter comes on top of, for the delays to have the mean that was measured; half of that at least.
+func leastDelay(mean, deviation time.Duration) time.Duration {
+	return max(mean-time.Duration(float64(deviation)*math.E/2), mean/2)
 }
 
 // jitter draws an exponential delay, which has the long tail of queues and the mean deviation 2/e of its mean; the tail

@@ -90,7 +90,7 @@ func TestPathOrderProperty(t *testing.T) {
 		for range rapid.IntRange(1, 50).Draw(t, "packets") {
 			now = now.Add(millis("pause", 20))
 			due, fate := p.send(now, 0, 1)
-			if fate != fateDelayed || due.Before(now.Add(delays.delay+extra)) || due.Before(last) {
+			if fate != fateDelayed || due.Before(now.Add(leastDelay(delays.delay, delays.jitter)+extra)) || due.Before(last) {
 				t.Fatalf("sent at %v: fate %d, due %v after one due %v", now, fate, due, last)
 			}
 			last = due
@@ -130,6 +130,23 @@ func TestPathJitter(t *testing.T) {
 	}
 	if mean < 2.6 || mean > 2.8 || deviations/count < 1.9 || deviations/count > 2.1 {
 		t.Errorf("mean %v ms, mean deviation %v ms, want 2.72 and 2", mean, deviations/count)
+	}
+}
+
+// With jitter the delay is on average what it is without.
+func TestPathMeanDelay(t *testing.T) {
+	const count = 20_000
+	for _, delays := range []square{{2, 30 * time.Millisecond, 2 * time.Millisecond}, {2, 100 * time.Millisecond, 0}} {
+		p := newPaths(delays, 1)
+		var sum time.Duration
+		for i := range count {
+			now := time.Unix(100+int64(i), 0)
+			due, _ := p.send(now, 0, 1)
+			sum += due.Sub(now)
+		}
+		if mean := sum / count; (mean - delays.delay).Abs() > 100*time.Microsecond {
+			t.Errorf("%+v: mean %v", delays, mean)
+		}
 	}
 }
 
