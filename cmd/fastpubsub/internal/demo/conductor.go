@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"time"
 
@@ -149,6 +150,7 @@ func (c *conductor) attend(now time.Duration) error {
 	if c.settled == 0 && c.allLive() {
 		c.settled = now
 		c.tell("settled: every pair has delivered, after %.1f s", now.Seconds())
+		runtime.GC() // now rather than soon: it holds up all nodes at once, as no computer of the mesh's own would
 	}
 	if now >= c.judgeAt {
 		c.judgeAt = now + judgeEvery
