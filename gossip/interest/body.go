@@ -88,7 +88,10 @@ func ParseFull(body []byte) (*Filter, error) {
 	case encodingRaw:
 		f = r.raw(s)
 	case encodingSparse:
-		f = r.sparse(s)
+		before := len(r.rest)
+		if f = r.sparse(s); before-len(r.rest) >= 1<<s.log2Bits/8 {
+			r.fail("positions where bits are shorter")
+		}
 	default:
 		r.fail("encoding %d", encoding)
 	}
