@@ -25,6 +25,8 @@ const (
 	introEvery    = 2 * time.Second        // between looks for peers with a working link that SWIM does not know
 	wantAgain     = 500 * time.Millisecond // before the same record is asked for again
 	strangerKept  = 2 * time.Minute        // how long records of a node that is no member are kept
+	formerKept    = 2 * time.Second        // how long what is under way on a path that was left may need it: the longest time-out (flight)
+	formerMost    = 4096                   // paths left that are remembered
 	strangersMost = 1024                   // origins that are no members whose records are kept
 	digestPause   = 7 * time.Second        // between whole digests to one neighbour, taken in turn
 )
@@ -51,6 +53,7 @@ type core struct {
 	routesDirty  bool
 	usableDirty  bool
 	broken       map[wire.NodeID]bool // destinations whose path has broken since routes were last published
+	former       []formerPath         // left of late; what is under way there may still need them
 	urgent       bool                 // a link went down: advertise at once
 	costsDirty   bool
 	interestDue  time.Time // zero: nothing gathered
@@ -198,7 +201,7 @@ func (c *core) computeRoutes(now time.Time) {
 	if c.routesDirty && !now.Before(c.spfAt.Add(spfPause)) {
 		before := c.table
 		c.table = route.Compute(c.self, c.db)
-		c.noteBroken(before)
+		c.noteBroken(now, before)
 		c.spfAt = now
 		c.routesDirty = false
 		c.usableDirty = true
@@ -225,20 +228,44 @@ func (c *core) computeRoutes(now time.Time) {
 	clear(c.broken)
 }
 
-// noteBroken gathers the destinations whose former path has lost a link, and those that have become reachable: what is under way there is to be sent again. A path that was merely
-// left for a better one still delivers.
-func (c *core) noteBroken(before *route.Table) {
+// formerPath is a path that was left for a better one.
+type formerPath struct {
+	to    wire.NodeID
+	path  []wire.NodeID
+	until time.Time
+}
+
+// noteBroken gathers the destinations whose path has lost a link, and those that have become reachable: what is under way there is to be sent again. A
+// path that was merely left for a better one still delivers, unless it breaks before it has: routes often leave a dying node, since its links look
+// worse, just before it is found dead.
+func (c *core) noteBroken(now time.Time, before *route.Table) {
 	for to := range c.table.All() {
 		path := before.Path(to)
-		if len(path) == 0 {
+		switch {
+		case !c.intact(path):
 			c.broken[to] = true
-		}
-		for i := 1; i < len(path); i++ {
-			if _, ok := c.db.Cost(path[i-1], path[i]); !ok {
-				c.broken[to] = true
-			}
+		case !slices.Equal(path, c.table.Path(to)):
+			c.former = append(c.former, formerPath{to, path, now.Add(formerKept)})
 		}
 	}
+	c.former = slices.DeleteFunc(c.former, func(f formerPath) bool {
+		intact := c.intact(f.path)
+		if !intact && now.Before(f.until) {
+			c.broken[f.to] = true
+		}
+		return !intact || !now.Before(f.until)
+	})
+	c.former = c.former[max(0, len(c.former)-formerMost):]
+}
+
+// intact reports whether there is such a path and all its links are in the database.
+func (c *core) intact(path []wire.NodeID) bool {
+	for i := 1; i < len(path); i++ {
+		if _, ok := c.db.Cost(path[i-1], path[i]); !ok {
+			return false
+		}
+	}
+	return len(path) > 0
 }
 
 // advertise tells the mesh what this node's links cost, when the damping lets it.
@@ -249,7 +276,7 @@ func (c *core) advertise(now time.Time) {
 	var costs []latency.Cost
 	if !c.leaving {
 		for id, p := range c.peers {
-			if p.up {
+			if p.up && p.active() { // what this node routes over: others would send it what it cannot pass on
 				costs = append(costs, latency.Cost{To: id, Cost: c.prober.Link(id).Cost()})
 			}
 		}

@@ -77,7 +77,7 @@ func (c *core) activate(p *peer) {
 			c.use(chain.records)
 		}
 	}
-	c.usableDirty = true
+	c.usableDirty, c.costsDirty = true, true
 }
 
 // deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
@@ -86,7 +86,7 @@ func (c *core) deactivate(p *peer) {
 		c.routesDirty = true
 	}
 	c.index.Remove(p.id)
-	c.usableDirty = true
+	c.usableDirty, c.costsDirty, c.urgent = true, true, true
 }
 
 func (c *core) linkOpened(now time.Time, e linkOpened) {

@@ -230,6 +230,36 @@ func TestBrokenPathsArePublished(t *testing.T) {
 	step("a link of its own is lost", linkClosed{four, last}, three, four, five)
 }
 
+// Routes often leave a node just before it is found dead, since its links look worse by then: what went that way is to be sent again when the path left
+// breaks, as long as it may still be under way.
+func TestFormerPathsBreak(t *testing.T) {
+	for _, c := range []struct {
+		after  time.Duration
+		broken bool
+	}{{formerKept / 2, true}, {formerKept + 200*time.Millisecond, false}} {
+		r := newRig(t, 2)
+		r.up(3)
+		r.up(4)
+		r.pass(time.Second)
+		two, three, four, five := r.id(2), r.id(3), r.id(4), r.id(5)
+		at3, at4, at5 := r.author(3, 1), r.author(4, 1), r.author(5, 1)
+		r.step(r.member(5, 1), recordsCame{three, []wire.Record{
+			at3.links(5000, two, five), at4.links(50000, two, five), at5.links(1000, three, four),
+		}})
+		r.pass(time.Second)
+		r.step(recordsCame{four, []wire.Record{at4.links(100, two, five)}}) // better
+		r.pass(c.after)
+		effects := append(r.step(recordsCame{three, []wire.Record{at3.links(5000, two)}}), r.passed(2*spfPause)...)
+		broken := false
+		for _, e := range of[publishRoutes](effects) {
+			broken = broken || slices.Contains(e.broken, five)
+		}
+		if got, _ := r.c.table.Lookup(five); got.NextHop != four || broken != c.broken {
+			t.Errorf("the former path breaks after %v: next hop %v, broken %v", c.after, got.NextHop, broken)
+		}
+	}
+}
+
 // Changes of interest gather for interestPause and go out as one record; a change that is taken back goes out not at all.
 func TestInterestGathers(t *testing.T) {
 	r := newRig(t, 2)
