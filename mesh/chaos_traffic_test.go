@@ -1,5 +1,3 @@
-//go:build chaos
-
 package mesh
 
 import (
@@ -109,6 +107,23 @@ func (l *ledger) receive(to run, f flow, number int, via []wire.NodeID) {
 	r.next = max(r.next, number+1)
 }
 
+// count is how many messages were published to a flow.
+func (l *ledger) count(f flow) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.sent[f])
+}
+
+// next is the number after the last that a run got of a flow.
+func (l *ledger) next(to run, f flow) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.got[to][f]; r != nil {
+		return r.next
+	}
+	return 0
+}
+
 // tally is how a script went.
 type tally struct {
 	came    int
@@ -118,6 +133,8 @@ type tally struct {
 
 // judge looks for what should have come and did not, or too late.
 func (l *ledger) judge(s *script) (t tally) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for f, sent := range l.sent {
 		for to := range s.size {
 			if f.from.node == to || !s.wants[to][f.channel] || !s.survives(to) || !s.survives(f.from.node) {
