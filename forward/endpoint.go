@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
@@ -116,15 +115,15 @@ type Endpoint struct {
 	forwarder *Forwarder
 	flights   *flights
 	counters  *Counters
-	numbers   atomic.Uint64   // of links
 	group     sync.WaitGroup  // every goroutine of the endpoint
 	ctx       context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
 	stop      context.CancelFunc
 
-	mu    sync.Mutex // guards what follows
-	links map[wire.NodeID]*Link
-	inits map[*quic.Conn]*gathering
-	ended bool
+	mu      sync.Mutex // guards what follows
+	links   map[wire.NodeID]*Link
+	inits   map[*quic.Conn]*gathering
+	numbers uint64 // of links
+	ended   bool
 }
 
 // New checks the configuration and starts listening on the socket; nothing is served until Run.
@@ -268,6 +267,8 @@ func (e *Endpoint) adopt(l *Link) error {
 	if old != nil && !e.replaces(l, old) {
 		return ErrDuplicate
 	}
+	e.numbers++
+	l.Number = e.numbers
 	e.links[l.Peer] = l
 	if old != nil {
 		e.group.Go(func() { old.close(codeDuplicate, "replaced") })

@@ -48,7 +48,7 @@ type lane interface {
 type Link struct {
 	Peer     wire.NodeID
 	Boot     uint64 // the peer's
-	Number   uint64 // of this link, unique in the endpoint's life
+	Number   uint64 // of this link in the endpoint's life, ascending in the order in which links replace each other; a twin has none
 	dialed   bool   // by this end
 	near     bool   // round trip below nearRTT at the start: one lane is cheaper and loss is rare
 	conn     *quic.Conn
@@ -81,7 +81,7 @@ type outbox struct {
 
 func newLink(e *Endpoint, peer wire.NodeID, conn *quic.Conn, lanes []lane) *Link {
 	l := &Link{
-		Peer: peer, Number: e.numbers.Add(1), conn: conn, lanes: lanes, endpoint: e,
+		Peer: peer, conn: conn, lanes: lanes, endpoint: e,
 		probes: make(chan uint32, 4), wake: make(chan struct{}, 1), out: make([]outbox, len(lanes)),
 	}
 	rtt := conn.ConnectionStats().SmoothedRTT

@@ -50,6 +50,7 @@ type Link struct {
 	base  time.Time // all times below count from here
 	rtt   estimator
 	loss  losses
+	kept  losses // loss as it was when the misses began that may yet prove to be a death
 	flaps flaps
 
 	state, told State
@@ -140,7 +141,7 @@ func (l *Link) Echo(now time.Time, seq uint32, rtt time.Duration) {
 	if late {
 		l.stats.Late++
 		l.loss.forgive(p.verdict)
-	} else {
+	} else if l.state == Up {
 		p.verdict = l.loss.record(false)
 	}
 	if stalled := !late && at > p.deadline+stallAfter; !p.excused && !stalled { // Advance on time would have judged it missed
@@ -226,6 +227,9 @@ func (l *Link) Failed(now time.Time) {
 }
 
 func (l *Link) goDown(now time.Time, at time.Duration) {
+	if l.unanswered > 0 {
+		l.loss.restore(l.kept)
+	}
 	l.state, l.run, l.unanswered, l.good = Down, 0, 0, 0
 	l.restart = true
 	l.livelyAt = max(l.livelyAt, at)
@@ -255,7 +259,12 @@ func (l *Link) Advance(now time.Time) (changed bool) {
 
 func (l *Link) miss(p *probe) {
 	p.fate = missed
-	p.verdict = l.loss.record(true)
+	if l.unanswered == 0 {
+		l.kept = l.loss
+	}
+	if l.state == Up { // what a dead link does not answer says nothing of how it loses when it lives
+		p.verdict = l.loss.record(true)
+	}
 	l.stats.Missed++
 	l.unanswered++
 	l.good = max(0, l.good-missTakes)

@@ -19,6 +19,13 @@ type losses struct {
 	average float64
 }
 
+// restore forgets the verdicts since before, which is an earlier state. Their numbers are not given again.
+func (l *losses) restore(before losses) {
+	before.lost <<= min(l.count-before.count, lossWindow)
+	before.count = l.count
+	*l = before
+}
+
 // record takes the verdict on a probe and returns its number, by which it can be forgiven.
 func (l *losses) record(lost bool) uint64 {
 	l.lost <<= 1
@@ -32,8 +39,11 @@ func (l *losses) record(lost bool) uint64 {
 	return l.count
 }
 
-// forgive takes a verdict of lost back: the echo came after all.
+// forgive takes a verdict of lost back: the echo came after all. Number 0 is none.
 func (l *losses) forgive(number uint64) {
+	if number == 0 {
+		return
+	}
 	age := l.count - number
 	if age < lossWindow {
 		l.lost &^= 1 << age

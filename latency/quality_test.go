@@ -252,7 +252,37 @@ func TestLoneEventIsNotAdvertised(t *testing.T) {
 	})
 }
 
-// Sudden loss shows within the window, not only after the average's 128 probes.
+// What a link misses while it dies and while it is dead says nothing of its loss when it is back.
+func TestOutageIsNoLoss(t *testing.T) {
+	for _, loss := range []float64{0, 0.02} {
+		r := rand.New(rand.NewPCG(7, 2))
+		l := newLine()
+		probe := func(n int) {
+			for range n {
+				if lost(r, loss) {
+					l.probe(-1)
+				} else {
+					l.probe(40 * ms)
+				}
+			}
+		}
+		probe(1000)
+		before := l.link.Stats().Loss
+		for range 300 {
+			l.probe(-1)
+		}
+		if l.link.State() != Down {
+			t.Fatal("it is not down")
+		}
+		probe(60)
+		if after := l.link.Stats().Loss; l.link.State() != Up || math.Abs(after-before) > 0.01 {
+			t.Errorf("loss %v: %.4f before, %.4f after, %v", loss, before, after, l.link.State())
+		}
+	}
+}
+
+// Sudden loss shows within the window, not only after the average's 128 probes. Some of these links go down for it at first, which takes what they
+// missed just before out of the estimate.
 func TestLossOnset(t *testing.T) {
 	const loss, runs = 0.2, 40
 	sum := 0.0
@@ -269,5 +299,5 @@ func TestLossOnset(t *testing.T) {
 		}
 		sum += l.link.Stats().Loss
 	}
-	verdict(t, sum/runs >= 0.5*loss, "after 48 probes at a loss of %.2f: %.3f", loss, sum/runs)
+	verdict(t, sum/runs >= 0.4*loss, "after 48 probes at a loss of %.2f: %.3f", loss, sum/runs)
 }

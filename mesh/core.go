@@ -46,7 +46,8 @@ type core struct {
 	local   *interest.Local
 	prober  *latency.Prober
 	adverts *latency.Advertiser
-	wants   map[recordKey]time.Time // when a record was last asked for
+	wants   map[recordKey]time.Time            // when a record was last asked for
+	asking  map[wire.NodeID][]wire.DigestEntry // what to ask nodes for at the end of the step
 
 	version      map[wire.RecordKind]uint64 // of this node's own records
 	vector       []wire.Link                // links as last advertised
@@ -97,7 +98,7 @@ func newCore(key ed25519.PrivateKey, boot uint64, index *interest.Index, rnd *ra
 	c := &core{
 		self: wire.IDOf(key.Public().(ed25519.PublicKey)), boot: boot, key: key, rnd: rnd,
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: index,
-		local: interest.NewLocal(), wants: map[recordKey]time.Time{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
+		local: interest.NewLocal(), wants: map[recordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(timing, rnd), adverts: latency.NewAdvertiser(timing),
 		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
 	}
@@ -123,6 +124,7 @@ func (c *core) step(now time.Time, events []event) []effect {
 	c.advertise(now)
 	c.computeRoutes(now)
 	c.exchange(now)
+	c.sendWants()
 	c.introduceStrangers(now)
 	c.sweep(now)
 	return c.effects

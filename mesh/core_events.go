@@ -103,7 +103,10 @@ type (
 		addr netip.AddrPort
 	}
 	// closeLink: end the link to a node that is gone.
-	closeLink struct{ peer wire.NodeID }
+	closeLink struct {
+		peer wire.NodeID
+		link uint64
+	}
 	// probe: send a probe on the link.
 	probe struct {
 		peer wire.NodeID

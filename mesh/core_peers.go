@@ -59,8 +59,8 @@ func (c *core) memberDown(now time.Time, e memberDown) {
 	if e.graceful {
 		c.do(notice{what: "member left", peer: p.id, text: p.meta.Name})
 		if p.linkBoot <= e.boot { // else the link is to a later run
+			c.do(closeLink{p.id, p.link})
 			c.dropLink(now, p)
-			c.do(closeLink{p.id})
 		}
 	} else {
 		c.do(notice{what: "member died", peer: p.id, text: p.meta.Name})
@@ -91,7 +91,7 @@ func (c *core) deactivate(p *peer) {
 
 func (c *core) linkOpened(now time.Time, e linkOpened) {
 	if c.peers[e.peer] == nil && c.strangers() >= strangersMost {
-		c.do(closeLink{e.peer})
+		c.do(closeLink{e.peer, e.link})
 		return
 	}
 	p := c.peer(now, e.peer)

@@ -233,7 +233,7 @@ func TestStrangersAreBounded(t *testing.T) {
 		t.Error("a member's record was refused")
 	}
 	effects := r.step(linkOpened{peer: 77, boot: 1, link: 900})
-	if r.c.peers[77] != nil || !slices.Contains(of[closeLink](effects), closeLink{peer: 77}) {
+	if r.c.peers[77] != nil || !slices.Contains(of[closeLink](effects), closeLink{77, 900}) {
 		t.Error("a link of yet another stranger is kept")
 	}
 	r.pass(strangerKept + strangerKept/4 + time.Second)

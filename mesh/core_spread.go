@@ -91,9 +91,6 @@ func (c *core) use(records []wire.Record) {
 // spread announces a new record by gossip and pushes it to the neighbours that its sender does not reach.
 func (c *core) spread(r wire.Record, from wire.NodeID) {
 	c.do(announce{wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}})
-	if from == 0 && r.Origin != c.self {
-		return // it came over the mesh as a repair: others repair themselves
-	}
 	var to []wire.NodeID
 	for id, p := range c.peers {
 		if p.up && id != from && id != r.Origin && (from == 0 || c.passesOn(r.Origin, from, id)) {
@@ -204,7 +201,7 @@ func (c *core) answer(to wire.NodeID, held []wire.DigestEntry) {
 	send()
 }
 
-// want asks a node for the newest version of a record, unless that was done just now.
+// want asks a node, at the end of the step, for the newest version of a record, unless that was done just now.
 func (c *core) want(now time.Time, from wire.NodeID, key recordKey) {
 	if at, asked := c.wants[key]; asked && now.Sub(at) < wantAgain || from == 0 || from == c.self {
 		return
@@ -217,8 +214,16 @@ func (c *core) want(now time.Time, from wire.NodeID, key recordKey) {
 		return // digests will repair it
 	}
 	c.wants[key] = now
-	d := wire.Digest{From: c.self, Entries: []wire.DigestEntry{{Origin: key.origin, Kind: key.kind, Stamp: c.store.stamp(key)}}}
-	c.do(sendControl{from, wire.AppendDigest(nil, wire.KindWant, &d)})
+	c.asking[from] = append(c.asking[from], wire.DigestEntry{Origin: key.origin, Kind: key.kind, Stamp: c.store.stamp(key)})
+}
+
+// sendWants asks for what is wanted: one frame a node.
+func (c *core) sendWants() {
+	for _, to := range slices.Sorted(maps.Keys(c.asking)) {
+		d := wire.Digest{From: c.self, Entries: c.asking[to]}
+		c.do(sendControl{to, wire.AppendDigest(nil, wire.KindWant, &d)})
+	}
+	clear(c.asking)
 }
 
 // exchange sends one neighbour, in turn, the whole digest: links repair what pushes missed without waiting for push/pull.

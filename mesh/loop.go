@@ -78,7 +78,7 @@ func (n *Node) carryOut(e effect, stop context.CancelCauseFunc) {
 	case dial:
 		n.dial(e)
 	case closeLink:
-		if l := n.endpoint.Link(e.peer); l != nil {
+		if l := n.endpoint.Link(e.peer); l != nil && l.Number == e.link {
 			l.Close()
 		}
 	case probe:
