@@ -118,6 +118,7 @@ func runScript(t *testing.T, s *script) {
 	c.traffic.Wait()
 	time.Sleep(DefaultDeadline)
 	c.meshed(5 * time.Second)
+	c.optimal()
 	c.exam()
 	c.idle()
 	sum := c.ledger.judge(s)
@@ -231,6 +232,41 @@ func (c *chaos) idle() {
 	for i, n := range c.nodes {
 		if f := n.endpoint.Flights(); f != (forward.FlightState{}) {
 			c.t.Errorf("n%d has under way at the end: %+v", i, f)
+		}
+	}
+}
+
+// optimal checks that a while after all is whole again routes are as short as they can be, given that probes measure round trips, losses and all.
+func (c *chaos) optimal() {
+	size := c.script.size
+	mean := func(i, j int) time.Duration { return (c.script.base[i][j].Delay + c.script.base[j][i].Delay) / 2 }
+	shortest := make([][]time.Duration, size) // Floyd–Warshall
+	number := map[string]int{}
+	for i, n := range c.nodes {
+		number[n.Name()] = i
+		shortest[i] = make([]time.Duration, size)
+		for j := range size {
+			shortest[i][j] = mean(i, j)
+		}
+	}
+	for k := range size {
+		for i := range size {
+			for j := range size {
+				shortest[i][j] = min(shortest[i][j], shortest[i][k]+shortest[k][j])
+			}
+		}
+	}
+	for i, n := range c.nodes {
+		view, _ := n.View()
+		for _, r := range view.Routes {
+			length := time.Duration(0)
+			for hop := 1; hop < len(r.Path); hop++ {
+				length += mean(number[r.Path[hop-1]], number[r.Path[hop]])
+			}
+			best := shortest[i][number[r.Name]]
+			if length > best*5/4+15*time.Millisecond {
+				c.t.Errorf("at the end n%d reaches %s in %v by %v, and could in %v", i, r.Name, length, r.Path, best)
+			}
 		}
 	}
 }
