@@ -264,7 +264,7 @@ func (c *chaos) optimal() {
 				length += mean(number[r.Path[hop-1]], number[r.Path[hop]])
 			}
 			best := shortest[i][number[r.Name]]
-			if length > best*5/4+15*time.Millisecond {
+			if length > best*21/20+8*time.Millisecond {
 				c.t.Errorf("at the end n%d reaches %s in %v by %v, and could in %v", i, r.Name, length, r.Path, best)
 			}
 		}
