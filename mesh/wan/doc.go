@@ -33,6 +33,10 @@
 // both directions; [Emulator.Heal] undoes all. A fault applies to packets when they are sent; Block and Kill also drop
 // those under way. Nobody is told. A killed site's process goes on, and so do its TCP connections: Kill cuts its UDP.
 //
+// # Relay
+//
+// A [Relay] does the same for nodes of separate processes, which cannot be given a socket: they advertise an address of the Relay.
+//
 // # Precision
 //
 // No packet is early. On Linux the emulation itself adds 0.1 ms on average (BenchmarkEmulator shows it, [Stats] counts

@@ -47,6 +47,7 @@ type Emulator struct {
 	closed   bool
 	paths    *paths
 	sockets  map[netip.AddrPort]*socket // by real local address; one bound to all addresses is under the unspecified one
+	foreign  map[netip.AddrPort]int     // nodes of other processes, by site
 	queue    parcelQueue
 	sequence uint64
 	wakeAt   time.Time // when the alarm goes off; zero: it is not set
@@ -65,6 +66,7 @@ func NewEmulator(delays Delays, seed uint64) (*Emulator, error) {
 		done:    make(chan struct{}),
 		paths:   newPaths(delays, seed),
 		sockets: make(map[netip.AddrPort]*socket),
+		foreign: make(map[netip.AddrPort]int),
 		parcels: sync.Pool{New: func() any { return new(parcel) }},
 	}
 	go e.run()
@@ -109,6 +111,15 @@ func (e *Emulator) SetLoss(a, b int, share float64) {
 // Block blocks or opens the path between two sites.
 func (e *Emulator) Block(a, b int, blocked bool) {
 	e.change(a, b, func(f *fault) { f.blocked = blocked })
+}
+
+// BlockOneWay blocks or opens one direction of the path between two sites.
+func (e *Emulator) BlockOneWay(from, to int, blocked bool) {
+	e.check(from)
+	e.check(to)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.paths.faults[e.paths.at(from, to)].blocked = blocked
 }
 
 // Kill drops every UDP packet to and from a site, also those from and to addresses outside the emulation.

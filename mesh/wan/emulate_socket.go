@@ -69,14 +69,22 @@ func registryKey(addr *net.UDPAddr) netip.AddrPort {
 	return netip.AddrPortFrom(ip, key.Port())
 }
 
-// find is the socket that a packet to this address reaches: one bound to it, or, on loopback, to all addresses.
-func (e *Emulator) find(to netip.AddrPort) *socket {
+// find is the site that a packet to this address reaches: that of a socket bound to it, or, on loopback, to all addresses, or that of a node of
+// another process.
+func (e *Emulator) find(to netip.AddrPort) (site int, known bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c := e.sockets[to]; c != nil || !to.Addr().IsLoopback() {
-		return c
+	if site, known := e.foreign[to]; known {
+		return site, true
 	}
-	return e.sockets[netip.AddrPortFrom(netip.IPv4Unspecified(), to.Port())]
+	c := e.sockets[to]
+	if c == nil && to.Addr().IsLoopback() {
+		c = e.sockets[netip.AddrPortFrom(netip.IPv4Unspecified(), to.Port())]
+	}
+	if c == nil {
+		return 0, false
+	}
+	return c.site, true
 }
 
 // WriteTo sends a copy of p: later, if the address is that of a socket at another site. It tells nothing of what
@@ -93,17 +101,17 @@ func (c *socket) WriteTo(p []byte, addr net.Addr) (int, error) {
 		return 0, c.failed("write", addr, os.ErrDeadlineExceeded)
 	}
 	key := registryKey(udp)
-	far := c.emulator.find(key)
+	far, known := c.emulator.find(key)
 	switch {
-	case far == nil && c.emulator.dropsOutside(c.site):
+	case !known && c.emulator.dropsOutside(c.site):
 		return len(p), nil
-	case far == nil || far.site == c.site:
+	case !known || far == c.site:
 		return c.real.WriteTo(p, addr)
 	case len(p) > MaxDatagram:
 		return 0, c.failed("write", addr, os.NewSyscallError("sendto", syscall.EMSGSIZE))
 	}
 	parcel := c.emulator.parcels.Get().(*parcel)
-	parcel.from, parcel.toSite, parcel.to = c, far.site, key
+	parcel.from, parcel.toSite, parcel.to = c, far, key
 	parcel.size = copy(parcel.payload[:], p)
 	c.emulator.accept(parcel)
 	return len(p), nil
