@@ -283,7 +283,7 @@ func TestPartitionHeals(t *testing.T) {
 		})
 		time.Sleep(20 * time.Second)
 		cut(n.Heal)
-		t.Logf("healed after %v", eventually(t, 6*time.Second, "one mesh again", all))
+		t.Logf("healed after %v", eventually(t, 8*time.Second, "one mesh again", all))
 	})
 }
 

@@ -20,7 +20,7 @@ import (
 const (
 	joinTick     = 250 * time.Millisecond // how often we look whom to join
 	retryFirst   = time.Second            // pause after a first failed try
-	retrySlowing = 60                     // the pause grows by 1 s in so many seconds without success
+	retrySlowing = 120                    // the pause grows by 1 s in so many seconds without success
 	retryMost    = time.Minute
 	rejoinPause  = 30 * time.Second // after a success at an address that no member advertises, such as one behind NAT
 	joinsAtOnce  = 4
