@@ -177,7 +177,7 @@ func (g *Gossip) settings() *memberlist.Config {
 	c.GossipToTheDeadTime = 30 * time.Second
 	c.PushPullInterval = 20 * time.Second
 	c.TCPTimeout = 2 * time.Second // of a join that hangs: a partition is to heal soon after it ends
-	c.DisableTcpPings = true // streams share the path of packets
+	c.DisableTcpPings = true       // streams share the path of packets
 	c.DeadNodeReclaimTime = time.Second
 	c.UDPBufferSize = PacketBytes
 	c.EnableCompression = false // costs CPU, gains nothing on packets this small

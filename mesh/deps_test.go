@@ -14,21 +14,22 @@ const module = "github.com/fastpubsub/fastpubsub"
 
 // arrows are the only imports allowed among this module's packages; mesh/doc.go and README tell why.
 var arrows = map[string][]string{
-	"cmd/fastpubsub":               {"cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "wsgate", "wsgate/client", "testdata"},
-	"cmd/fastpubsub/internal/demo": {"latency", "mesh", "mesh/channel", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "testdata"},
-	"forward":                      {"mesh/wire", "forward/flight", "forward/route"},
-	"forward/flight":               {"mesh/wire"},
-	"forward/route":                {"mesh/wire"},
-	"gossip":                       {"mesh/wire", "gossip/interest"},
-	"gossip/interest":              {"mesh/wire", "mesh/channel"},
-	"latency":                      {"mesh/wire"},
-	"mesh":                         {"forward", "forward/route", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},
-	"mesh/channel":                 {},
-	"mesh/simnet":                  {},
-	"mesh/wan":                     {},
-	"mesh/wire":                    {},
-	"wsgate":                       {"mesh/channel"},
-	"wsgate/client":                {"mesh/channel"},
+	"cmd/fastpubsub":                {"cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "wsgate", "wsgate/client", "testdata"},
+	"cmd/fastpubsub/internal/chaos": {"mesh/wan", "wsgate/client", "testdata"},
+	"cmd/fastpubsub/internal/demo":  {"latency", "mesh", "mesh/channel", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "testdata"},
+	"forward":                       {"mesh/wire", "forward/flight", "forward/route"},
+	"forward/flight":                {"mesh/wire"},
+	"forward/route":                 {"mesh/wire"},
+	"gossip":                        {"mesh/wire", "gossip/interest"},
+	"gossip/interest":               {"mesh/wire", "mesh/channel"},
+	"latency":                       {"mesh/wire"},
+	"mesh":                          {"forward", "forward/route", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},
+	"mesh/channel":                  {},
+	"mesh/simnet":                   {},
+	"mesh/wan":                      {},
+	"mesh/wire":                     {},
+	"wsgate":                        {"mesh/channel"},
+	"wsgate/client":                 {"mesh/channel"},
 }
 
 // pure packages may not reach for these: time and randomness are arguments, and there is nothing to lock or wait for.

@@ -24,6 +24,7 @@ type commands struct {
 	Sub     subCommand     `cmd:"" help:"Print the messages of channels as they come."`
 	Status  statusCommand  `cmd:"" aliases:"routes" help:"Show a node's members, links and routes."`
 	Demo    demoCommand    `cmd:"" help:"Run a mesh across emulated continents on this machine and watch it route."`
+	Chaos   chaosCommand   `cmd:"" help:"Break a cluster of processes on this machine, and count what that costs."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -1,0 +1,235 @@
+package chaos
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Times of the drills.
+const (
+	settlePatience  = 30 * time.Second // for all to hear each other, at first and after a drill
+	messageLife     = 5 * time.Second  // as nodes keep to by default (mesh.DefaultDeadline)
+	drainPatience   = messageLife + 2*time.Second
+	breath          = time.Second // before a drill and after
+	downTime        = 2 * time.Second
+	blockTime       = 5 * time.Second
+	slowTime        = 5 * time.Second
+	slowBy          = 80 * time.Millisecond
+	lossTime        = 20 * time.Second
+	lossShare       = 0.02
+	shortPause      = 2 * time.Second
+	longPause       = 20 * time.Second
+	partitionTime   = 10 * time.Second
+	partitionHeal   = 10 * time.Second // for one mesh again
+	restartPatience = 15 * time.Second
+)
+
+// drill is something that breaks and is mended. It returns when all is mended, with how long it then took until all heard all again.
+type drill struct {
+	name   string
+	parted func(c *cluster) func(from, to int) bool // for longer than messages live; nil: none
+	play   func(ctx context.Context, c *cluster) (what string, recovery time.Duration, err error)
+}
+
+// drills are all there are, in the order in which they are played.
+func drills() []drill {
+	return []drill{
+		{name: "quiet", play: func(ctx context.Context, c *cluster) (string, time.Duration, error) {
+			sleep(ctx, blockTime)
+			return "nothing breaks", 0, nil
+		}},
+		{name: "kill", play: playKill},
+		{name: "block", play: func(ctx context.Context, c *cluster) (string, time.Duration, error) { return playBlock(ctx, c, true) }},
+		{name: "one-way", play: func(ctx context.Context, c *cluster) (string, time.Duration, error) { return playBlock(ctx, c, false) }},
+		{name: "slow", play: playSlow},
+		{name: "loss", play: playLoss},
+		{name: "pause", play: func(ctx context.Context, c *cluster) (string, time.Duration, error) {
+			return playPause(ctx, c, shortPause)
+		}},
+		{name: "freeze", parted: frozen, play: func(ctx context.Context, c *cluster) (string, time.Duration, error) {
+			return playPause(ctx, c, longPause)
+		}},
+		{name: "partition", parted: func(c *cluster) func(int, int) bool { return c.divided }, play: playPartition},
+		{name: "rolling", play: playRolling},
+	}
+}
+
+// busiest is the node that most routes pass as a relay, and the pair of nodes whose link carried most messages.
+func (c *cluster) busiest(ctx context.Context) (relay int, link [2]int, err error) {
+	sites := map[string]int{}
+	for i, n := range c.nodes {
+		sites[n.name] = i
+	}
+	passed, carried := map[int]int{}, map[[2]int]uint64{}
+	for i, n := range c.nodes {
+		s, err := n.look(ctx)
+		if err != nil {
+			return 0, link, err
+		}
+		for _, r := range s.Routes {
+			for _, name := range r.Path[min(1, len(r.Path)):max(len(r.Path)-1, 0)] {
+				passed[sites[name]]++
+			}
+		}
+		for _, l := range s.Links {
+			j := sites[l.Name]
+			carried[[2]int{min(i, j), max(i, j)}] += l.MessagesOut
+		}
+	}
+	if len(carried) == 0 {
+		return 0, link, fmt.Errorf("%w: no links", ErrBroken)
+	}
+	relays := slices.SortedFunc(maps.Keys(passed), func(a, b int) int { return cmp.Or(passed[b]-passed[a], a-b) })
+	links := slices.SortedFunc(maps.Keys(carried), func(a, b [2]int) int {
+		return cmp.Or(cmp.Compare(carried[b], carried[a]), slices.Compare(a[:], b[:]))
+	})
+	if len(relays) > 0 {
+		relay = relays[0]
+	}
+	return relay, links[0], nil
+}
+
+func playKill(ctx context.Context, c *cluster) (string, time.Duration, error) {
+	site, _, err := c.busiest(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	n := c.nodes[site]
+	n.kill()
+	c.ledger.died(site) // not before: what it still delivers is of the old run
+	sleep(ctx, downTime)
+	recovery, err := c.revive(ctx, site)
+	return "kill -9 " + n.name, recovery, err
+}
+
+// revive starts a site's node again and waits until all hear it and it hears all.
+func (c *cluster) revive(ctx context.Context, site int) (time.Duration, error) {
+	began := c.ledger.now()
+	if err := c.nodes[site].start(); err != nil {
+		return 0, err
+	}
+	return c.recovered(ctx, began, settlePatience), nil
+}
+
+func playBlock(ctx context.Context, c *cluster, both bool) (string, time.Duration, error) {
+	_, link, err := c.busiest(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	set := func(blocked bool) {
+		c.emulator.BlockOneWay(link[0], link[1], blocked)
+		if both {
+			c.emulator.BlockOneWay(link[1], link[0], blocked)
+		}
+	}
+	set(true)
+	sleep(ctx, blockTime)
+	set(false)
+	what := "blocked " + c.nodes[link[0]].name + " > " + c.nodes[link[1]].name
+	if both {
+		what += ", both ways"
+	}
+	return what, c.recovered(ctx, c.ledger.now(), settlePatience), nil
+}
+
+func playSlow(ctx context.Context, c *cluster) (string, time.Duration, error) {
+	_, link, err := c.busiest(ctx)
+	if err != nil {
+		return "", 0, err
+	}
+	c.emulator.SetExtra(link[0], link[1], slowBy)
+	sleep(ctx, slowTime)
+	c.emulator.SetExtra(link[0], link[1], 0)
+	return fmt.Sprintf("%v more between %s and %s", slowBy, c.nodes[link[0]].name, c.nodes[link[1]].name),
+		c.recovered(ctx, c.ledger.now(), settlePatience), nil
+}
+
+func playLoss(ctx context.Context, c *cluster) (string, time.Duration, error) {
+	set := func(share float64) {
+		for i := range c.nodes {
+			for j := range i {
+				c.emulator.SetLoss(i, j, share)
+			}
+		}
+	}
+	set(lossShare)
+	sleep(ctx, lossTime)
+	set(0)
+	return fmt.Sprintf("%.0f %% lost on all links for %v", lossShare*100, lossTime), c.recovered(ctx, c.ledger.now(), settlePatience), nil
+}
+
+// frozenSite is the node that pauses.
+func frozenSite(c *cluster) int { return len(c.nodes) - 1 }
+
+func frozen(c *cluster) func(from, to int) bool {
+	return func(from, to int) bool { return from == frozenSite(c) || to == frozenSite(c) }
+}
+
+func playPause(ctx context.Context, c *cluster, lasting time.Duration) (string, time.Duration, error) {
+	n := c.nodes[frozenSite(c)]
+	if err := n.signal(stopSignal); err != nil {
+		return "", 0, err
+	}
+	sleep(ctx, lasting)
+	if err := n.signal(continueSignal); err != nil {
+		return "", 0, err
+	}
+	return fmt.Sprintf("%s stopped for %v", n.name, lasting), c.recovered(ctx, c.ledger.now(), settlePatience), nil
+}
+
+// divided reports whether the partition lies between two sites.
+func (c *cluster) divided(from, to int) bool {
+	half := len(c.nodes) / 2
+	return (from < half) != (to < half)
+}
+
+func playPartition(ctx context.Context, c *cluster) (string, time.Duration, error) {
+	set := func(blocked bool) {
+		for i := range c.nodes {
+			for j := range i {
+				if c.divided(i, j) {
+					c.emulator.Block(i, j, blocked)
+				}
+			}
+		}
+	}
+	set(true)
+	sleep(ctx, partitionTime*3/4)
+	late := c.ledger.now()
+	within := c.recovered(ctx, late, partitionTime/4, func(from, to int) bool { return !c.divided(from, to) })
+	sleep(ctx, partitionTime/4-(c.ledger.now()-late))
+	set(false)
+	if within < 0 {
+		return "", 0, fmt.Errorf("%w: half of a divided mesh does not work alone", ErrBroken)
+	}
+	return fmt.Sprintf("halves apart for %v", partitionTime), c.recovered(ctx, c.ledger.now(), partitionHeal), nil
+}
+
+func playRolling(ctx context.Context, c *cluster) (string, time.Duration, error) {
+	longest := time.Duration(0)
+	for site, n := range c.nodes {
+		if err := n.signal(syscall.SIGTERM); err != nil {
+			return "", 0, err
+		}
+		select {
+		case <-n.gone():
+		case <-time.After(restartPatience):
+			return "", 0, fmt.Errorf("%w: %s does not end", ErrBroken, n.name)
+		case <-ctx.Done():
+			return "", 0, ctx.Err()
+		}
+		c.ledger.died(site)
+		took, err := c.revive(ctx, site)
+		if err != nil || took < 0 {
+			return "", took, err
+		}
+		longest = max(longest, took)
+		sleep(ctx, breath)
+	}
+	return "each node restarted in turn", longest, nil
+}
