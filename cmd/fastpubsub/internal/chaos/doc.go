@@ -11,7 +11,8 @@
 // when its process does. In every flow numbers must ascend: a number that comes again is a duplicate, a lower one out of order. One
 // that is passed over, or has not come when the mesh has come to rest after a drill, is
 //
-//   - cut off, if the publisher's run has ended: it died with its node;
+//   - cut off, if the publisher's run has ended: it died with its node; also if either run began in this drill, since what others still know
+//     of the run before serves until the interest of the new one has spread;
 //   - expired, if the drill parted the two nodes for longer than a message lives;
 //   - lost otherwise, which breaks the promise.
 //

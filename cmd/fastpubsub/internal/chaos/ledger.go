@@ -48,6 +48,7 @@ type ledger struct {
 
 	mu      sync.Mutex // guards what follows
 	runs    []int      // by site: the run of now
+	fresh   []bool     // by site: the run began in this drill
 	sent    map[stream]uint64
 	flows   map[flow]*progress
 	parted  func(from, to int) bool // by the present drill, for longer than a message lives
@@ -59,7 +60,7 @@ type ledger struct {
 
 func newLedger(sites int) *ledger {
 	return &ledger{
-		began: time.Now(), runs: make([]int, sites), sent: map[stream]uint64{}, flows: map[flow]*progress{},
+		began: time.Now(), runs: make([]int, sites), fresh: make([]bool, sites), sent: map[stream]uint64{}, flows: map[flow]*progress{},
 		parted: func(int, int) bool { return false }, every: 1,
 	}
 }
@@ -120,7 +121,7 @@ func (l *ledger) receive(site int, payload []byte) {
 // passOver counts messages of a flow that did not come.
 func (l *ledger) passOver(f flow, n uint64) {
 	switch {
-	case f.from.run != l.runs[f.from.site]:
+	case f.from.run != l.runs[f.from.site] || l.fresh[f.from.site] || l.fresh[f.to.site]:
 		l.counts.CutOff += n
 	case l.parted(f.from.site, f.to.site):
 		l.counts.Expired += n
@@ -149,6 +150,7 @@ func (l *ledger) died(site int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.runs[site]++
+	l.fresh[site] = true
 }
 
 // begin starts the counts of a drill that parts nodes as told.
@@ -156,6 +158,7 @@ func (l *ledger) begin(parted func(from, to int) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.parted = parted
+	clear(l.fresh)
 	l.counts, l.samples, l.every, l.skipped = Counts{}, l.samples[:0], 1, 0
 	now := l.now()
 	for f, p := range l.flows {
