@@ -236,7 +236,7 @@ func (c *chaos) idle() {
 	}
 }
 
-// optimal checks that, a while after all is whole again, routes are as short as they can be, given that probes measure round trips, losses and all.
+// optimal checks that, a while after all is whole again, routes are about as short as they can be, given that costs count loss too.
 // Links that went down often are kept out for some time (latency, flaps).
 func (c *chaos) optimal() {
 	var detours []string
@@ -277,7 +277,7 @@ func (c *chaos) detours() (found []string) {
 				length += mean(number[r.Path[hop-1]], number[r.Path[hop]])
 			}
 			best := shortest[i][number[r.Name]]
-			if length > best*21/20+8*time.Millisecond {
+			if length > best*5/4+15*time.Millisecond {
 				found = append(found, fmt.Sprintf("n%d reaches %s in %v by %v, and could in %v", i, r.Name, length, r.Path, best))
 			}
 		}
