@@ -76,6 +76,9 @@ type RouteView struct {
 func (n *Node) View() (v View, ok bool) {
 	ok = n.ask(func(c *core) { v = c.view() })
 	v.Node = describe(n.meta, n.advertise.String())
+	if !ok {
+		return v, false
+	}
 	v.Node.Uptime = time.Since(n.began).Seconds()
 	for i := range v.Links {
 		if l := n.endpoint.Link(v.Links[i].Peer); l != nil {
