@@ -35,7 +35,7 @@ func plainKey(b byte) (key, bool) {
 	}
 }
 
-// sequenceLimit is how long an escape sequence may be that its end is still waited for.
+// sequenceLimit is how long an escape sequence may be; what goes on longer is none.
 const sequenceLimit = 16
 
 // parseKeys reads what a terminal sent, and returns the keys it knows and the beginning of an escape sequence that is not complete. Of
@@ -62,8 +62,8 @@ func parseKeys(input []byte) (keys []key, rest []byte) {
 	return keys, nil
 }
 
-// sequenceLen is the length of the escape sequence at the start of the input; 0 if it is not complete. ESC followed by another byte than "["
-// or "O" is that key with Alt, which is no sequence of ours: only ESC is taken.
+// sequenceLen is the length of the escape sequence at the start of the input; 0 if its end is not among the first sequenceLimit bytes. ESC
+// followed by another byte than "[" or "O" is that key with Alt, which is no sequence of ours: only ESC is taken.
 func sequenceLen(input []byte) int {
 	switch {
 	case len(input) == 1:
@@ -71,7 +71,7 @@ func sequenceLen(input []byte) int {
 	case input[1] != '[' && input[1] != 'O':
 		return 1
 	}
-	end := bytes.IndexFunc(input[2:], func(r rune) bool { return r >= 0x40 && r <= 0x7e })
+	end := bytes.IndexFunc(input[2:min(len(input), sequenceLimit)], func(r rune) bool { return r >= 0x40 && r <= 0x7e })
 	if end < 0 {
 		return 0
 	}

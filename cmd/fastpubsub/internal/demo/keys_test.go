@@ -10,21 +10,23 @@ func TestParseKeys(t *testing.T) {
 		keys []key
 		rest string
 	}{
-		"":                      {nil, ""},
-		"sbkhq":                 {[]key{keySlow, keyBlock, keyKill, keyHeal, keyQuit}, ""},
-		"SBKHQ":                 {[]key{keySlow, keyBlock, keyKill, keyHeal, keyQuit}, ""},
-		"\x03\x04":              {[]key{keyQuit, keyQuit}, ""},
-		"x1 é\n":                {nil, ""},
-		"\x1b[A\x1b[B":          {[]key{keyUp, keyDown}, ""},
-		"\x1bOA\x1bOB":          {[]key{keyUp, keyDown}, ""},
-		"\x1b[5~\x1b[6~q":       {[]key{keyPageUp, keyPageDown, keyQuit}, ""},
-		"\x1b[1;5Aq":            {[]key{keyQuit}, ""}, // with Ctrl
-		"\x1b":                  {nil, "\x1b"},
-		"\x1b[":                 {nil, "\x1b["},
-		"h\x1b[5":               {[]key{keyHeal}, "\x1b[5"},
-		"\x1bq":                 {[]key{keyQuit}, ""},
-		"\x1b\x1b[A":            {[]key{keyUp}, ""},
-		"\x1b[0000000000000000": {nil, ""}, // no terminal sends that
+		"":                        {nil, ""},
+		"sbkhq":                   {[]key{keySlow, keyBlock, keyKill, keyHeal, keyQuit}, ""},
+		"SBKHQ":                   {[]key{keySlow, keyBlock, keyKill, keyHeal, keyQuit}, ""},
+		"\x03\x04":                {[]key{keyQuit, keyQuit}, ""},
+		"x1 é\n":                  {nil, ""},
+		"\x1b[A\x1b[B":            {[]key{keyUp, keyDown}, ""},
+		"\x1bOA\x1bOB":            {[]key{keyUp, keyDown}, ""},
+		"\x1b[5~\x1b[6~q":         {[]key{keyPageUp, keyPageDown, keyQuit}, ""},
+		"\x1b[1;5Aq":              {[]key{keyQuit}, ""}, // with Ctrl
+		"\x1b":                    {nil, "\x1b"},
+		"\x1b[":                   {nil, "\x1b["},
+		"h\x1b[5":                 {[]key{keyHeal}, "\x1b[5"},
+		"\x1bq":                   {[]key{keyQuit}, ""},
+		"\x1b\x1b[A":              {[]key{keyUp}, ""},
+		"\x1b[0000000000000000":   {nil, ""}, // no terminal sends that
+		"\x1b[0000000000000b":     {nil, ""}, // the longest sequence
+		"\x1b[00000000000000000b": {[]key{keyBlock}, ""},
 	} {
 		keys, rest := parseKeys([]byte(input))
 		if !slices.Equal(keys, want.keys) || string(rest) != want.rest {
@@ -37,6 +39,7 @@ func TestParseKeys(t *testing.T) {
 func FuzzParseKeys(f *testing.F) {
 	f.Add([]byte("sb\x1b[A\x1b[5~q\x03"), 3)
 	f.Add([]byte("\x1b[1;5A\x1bOB\x1b"), 1)
+	f.Add([]byte("\x1b[00000000000000000b"), 17)
 	f.Fuzz(func(t *testing.T, input []byte, at int) {
 		whole, _ := parseKeys(slices.Clone(input))
 		at = min(max(at, 0), len(input))
