@@ -56,6 +56,7 @@ type incoming struct {
 
 	mu     sync.Mutex // guards what follows
 	window *flight.Incoming[*wire.Message]
+	held   int // bytes of the window as counted in flights.held
 	gone   time.Time
 }
 
@@ -216,8 +217,7 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	_, before := in.window.Held()
-	defer func() { f.noteHeld(in, before) }()
+	defer f.noteHeld(in)
 	switch {
 	case m.Boot < in.window.Boot:
 		e.counters.Drop(DropRestarted, 1)
@@ -250,10 +250,11 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 	f.wake(at)
 }
 
-// noteHeld keeps the sum of what all windows hold; before is what this one did.
-func (f *flights) noteHeld(in *incoming, before int) {
-	_, after := in.window.Held()
-	f.held.Add(int64(after - before))
+// noteHeld keeps the sum of what all windows hold, after this one may have changed.
+func (f *flights) noteHeld(in *incoming) {
+	_, now := in.window.Held()
+	f.held.Add(int64(now - in.held))
+	in.held = now
 }
 
 func (f *flights) deliver(m *wire.Message) {
@@ -375,9 +376,8 @@ func (f *flights) work(now time.Time) (next int64) {
 	var a wire.Ack
 	for _, in := range f.dueIn {
 		in.mu.Lock()
-		_, before := in.window.Held()
 		in.window.Expire(now, f.deliver)
-		f.noteHeld(in, before)
+		f.noteHeld(in)
 		due := in.window.Ack(now, &a)
 		in.next.ns.Store(f.clock(in.window.Next()))
 		in.mu.Unlock()

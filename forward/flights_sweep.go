@@ -26,9 +26,8 @@ func (f *flights) sweep(now time.Time) {
 	for id, in := range f.in {
 		in.mu.Lock()
 		if lapsed(&in.gone, now, boots, id) {
-			_, before := in.window.Held()
 			in.window.Flush(f.deliver)
-			f.noteHeld(in, before)
+			f.noteHeld(in)
 			delete(f.in, id)
 		}
 		in.mu.Unlock()
