@@ -31,6 +31,12 @@ func newChain(b *testing.B, length int) *chain {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &chain{stop: stop}
 	costs := map[wire.NodeID][]route.Link{}
+	opened := make(chan struct{}, 2*length) // one for each end of each link
+	emit := func(e Event) {
+		if _, is := e.(Opened); is {
+			opened <- struct{}{}
+		}
+	}
 	for i := range length {
 		socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 		if err != nil {
@@ -38,7 +44,7 @@ func newChain(b *testing.B, length int) *chain {
 		}
 		e, err := New(Config{
 			Key: keyOf(byte(i + 1)), Boot: 1, Socket: socket, Log: zerolog.Nop(),
-			Emit: func(Event) {}, Control: func(wire.NodeID, []byte) error { return nil }, Deliver: c.deliver,
+			Emit: emit, Control: func(wire.NodeID, []byte) error { return nil }, Deliver: c.deliver,
 			Packet: func([]byte, net.Addr, time.Time) {}, Stream: func(net.Conn) {},
 		})
 		if err != nil {
@@ -56,10 +62,10 @@ func newChain(b *testing.B, length int) *chain {
 		costs[before.self] = append(costs[before.self], route.Link{To: e.self, Cost: 1000})
 		costs[e.self] = append(costs[e.self], route.Link{To: before.self, Cost: 1000})
 	}
-	for i, e := range c.endpoints {
-		for i > 0 && e.Link(c.endpoints[i-1].self) == nil { // Dial returns when its own end is open
-			time.Sleep(time.Millisecond)
-		}
+	for range 2 * (length - 1) {
+		<-opened
+	}
+	for _, e := range c.endpoints {
 		(&station{Endpoint: e}).use(costs)
 	}
 	return c

@@ -205,9 +205,9 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 		return err
 	}
 	w.Header().Set(headerBoot, strconv.FormatUint(e.cfg.Boot, 10))
-	l.lanes[controlLane] = lostLane{}
 	str, err := takeOver(w)
 	if err != nil { // the connection is gone; the link ends at once
+		l.lanes[controlLane] = lostLane{}
 		l.close(codeProtocol, "")
 	} else {
 		l.lanes[controlLane] = str
