@@ -32,7 +32,6 @@ type estimator struct {
 	srtt    float64
 	dev     float64
 	jumps   float64 // mean moving range: what one sample differs from the one before
-	last    float64 // sample
 	shift   float64 // +1 or -1 while the level moves up or down, else 0
 	follow  int     // samples until a shift must show itself again
 	below   int     // samples in a row below srtt
@@ -45,9 +44,9 @@ type estimator struct {
 func (e *estimator) observe(at, rtt time.Duration) {
 	sample := float64(rtt)
 	e.noteLow(at, sample)
+	e.noteRange(sample)
 	e.recent[e.samples%window] = sample
 	e.samples++
-	e.noteRange(sample)
 	switch {
 	case e.samples == 1:
 		e.srtt, e.dev = sample, sample*firstShare
@@ -106,13 +105,13 @@ func (e *estimator) deviate(sample float64) {
 
 // noteRange keeps the moving range, which a level that was wrong, or has moved, does not inflate as it does the deviation.
 func (e *estimator) noteRange(sample float64) {
-	if e.samples == 1 {
-		e.jumps, e.last = sample*firstShare, sample
+	if e.samples == 0 {
+		e.jumps = sample * firstShare
 		return
 	}
-	jump := min(math.Abs(sample-e.last), clipLimit*e.jumps+float64(clipFloor))
+	before := e.recent[(e.samples-1)%window]
+	jump := min(math.Abs(sample-before), clipLimit*e.jumps+float64(clipFloor))
 	e.jumps += rangeGain * (jump - e.jumps)
-	e.last = sample
 }
 
 func (e *estimator) noteLow(at time.Duration, sample float64) {
