@@ -63,7 +63,6 @@ type core struct {
 	wantsFree    time.Time // when old wants, if there are too many, are next looked for
 	sweepAt      time.Time
 	introAt      time.Time
-	dialling     int // dials under way
 	leaving      bool
 	computations uint64
 	effects      []effect
@@ -185,13 +184,7 @@ func (c *core) next(now time.Time) time.Time {
 	if c.routesDirty {
 		earlier(c.spfAt.Add(spfPause))
 	}
-	if !c.leaving && c.dialling < dialsAtOnce {
-		for _, p := range c.peers {
-			if p.wantsDial() {
-				earlier(p.dialAt)
-			}
-		}
-	}
+	earlier(c.nextDial())
 	if at.Before(now) {
 		return now
 	}

@@ -316,3 +316,30 @@ func TestTwin(t *testing.T) {
 		t.Errorf("a lossy link at rest: %v", said)
 	}
 }
+
+// However many members are to be dialled, only so many dials are under way; those that waited follow as others end, and the core does not spin meanwhile.
+func TestDialsAtOnce(t *testing.T) {
+	const members = 3 * dialsAtOnce
+	r := newRig(t, 2)
+	for i := range members {
+		id := wire.NodeID(1000 + i)
+		r.step(memberUp{meta: wire.Meta{ID: id, Boot: 1, Name: "m"}, addr: addrOf(i)})
+	}
+	under, dialled := map[wire.NodeID]bool{}, map[wire.NodeID]bool{}
+	note := func(effects []effect) {
+		for _, d := range of[dial](effects) {
+			under[d.peer], dialled[d.peer] = true, true
+		}
+	}
+	note(r.passed(politeness + time.Second))
+	for len(dialled) < members {
+		if len(under) != dialsAtOnce {
+			t.Fatalf("%d dials under way, %d begun; want %d under way", len(under), len(dialled), dialsAtOnce)
+		}
+		for id := range under {
+			delete(under, id)
+			note(r.step(dialed{peer: id, ok: true}))
+			break
+		}
+	}
+}

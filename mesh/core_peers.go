@@ -165,7 +165,6 @@ func (c *core) linkUp(p *peer) {
 }
 
 func (c *core) dialEnded(now time.Time, e dialed) {
-	c.dialling--
 	p := c.peers[e.peer]
 	if p == nil {
 		return
@@ -184,6 +183,30 @@ func (c *core) jitter(d time.Duration) time.Duration {
 	return d*3/4 + time.Duration(c.rnd.Int64N(int64(d)/2+1))
 }
 
+// nextDial is when the next dial is due, or zero: none is, or as many as may be are under way.
+func (c *core) nextDial() (at time.Time) {
+	for _, p := range c.peers {
+		if p.wantsDial() && (at.IsZero() || p.dialAt.Before(at)) {
+			at = p.dialAt
+		}
+	}
+	if at.IsZero() || c.leaving || c.freeDials() == 0 {
+		return time.Time{}
+	}
+	return at
+}
+
+// freeDials is how many dials may begin now.
+func (c *core) freeDials() int {
+	free := dialsAtOnce
+	for _, p := range c.peers {
+		if p.dialing {
+			free--
+		}
+	}
+	return free
+}
+
 func (c *core) dialDue(now time.Time) {
 	if c.leaving {
 		return
@@ -194,9 +217,11 @@ func (c *core) dialDue(now time.Time) {
 			due = append(due, p)
 		}
 	}
+	if len(due) == 0 {
+		return
+	}
 	slices.SortFunc(due, func(a, b *peer) int { return cmp.Or(a.dialAt.Compare(b.dialAt), byID(a, b)) })
-	for _, p := range due[:min(len(due), max(dialsAtOnce-c.dialling, 0))] {
-		c.dialling++
+	for _, p := range due[:min(len(due), c.freeDials())] {
 		p.dialing = true
 		c.do(dial{peer: p.id, addr: p.addrs.addr})
 	}
