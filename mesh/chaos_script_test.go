@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/simnet"
+	"github.com/fastpubsub/fastpubsub/mesh/wan"
 )
 
 // A script is all that a seed decides: who is where, how good the network is, what breaks when, and who publishes what. Times count
@@ -102,6 +104,25 @@ func (s *script) path(from, to int, at time.Duration) simnet.Path {
 		}
 	}
 	return p
+}
+
+// network is the delays while nothing is wrong as probes see them: a direction's is half of the round trip.
+func (s *script) network(t *testing.T) *wan.Matrix {
+	t.Helper()
+	var csv strings.Builder
+	csv.WriteString("from,to,rtt_ms\n")
+	for i := range s.size {
+		for j := range s.size {
+			if i != j {
+				fmt.Fprintf(&csv, "n%d,n%d,%f\n", i, j, float64(s.base[i][j].Delay+s.base[j][i].Delay)/1e6)
+			}
+		}
+	}
+	m, err := wan.ParseMatrix(strings.NewReader(csv.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }
 
 // survives reports whether a node lives through the whole script.

@@ -15,6 +15,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/forward"
 	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/mesh/simnet"
+	"github.com/fastpubsub/fastpubsub/mesh/wan"
 )
 
 // How many seeds TestChaos runs, and which is the first.
@@ -239,9 +240,11 @@ func (c *chaos) idle() {
 // optimal checks that, a while after all is whole again, routes are about as short as they can be, given that costs count loss too.
 // Links that went down often are kept out for some time (latency, flaps).
 func (c *chaos) optimal() {
+	network := c.script.network(c.t)
+	shortest := network.Oracle(0)
 	var detours []string
 	for range 40 {
-		if detours = c.detours(); len(detours) == 0 {
+		if detours = c.detours(network, shortest); len(detours) == 0 {
 			return
 		}
 		time.Sleep(time.Second)
@@ -250,31 +253,18 @@ func (c *chaos) optimal() {
 }
 
 // detours are the routes that are longer than they need be.
-func (c *chaos) detours() (found []string) {
-	size := c.script.size
-	mean := func(i, j int) time.Duration { return (c.script.base[i][j].Delay + c.script.base[j][i].Delay) / 2 }
-	shortest := make([][]time.Duration, size) // Floyd–Warshall
+func (c *chaos) detours(network *wan.Matrix, shortest [][]time.Duration) (found []string) {
 	number := map[string]int{}
 	for i, n := range c.nodes {
 		number[n.Name()] = i
-		shortest[i] = make([]time.Duration, size)
-		for j := range size {
-			shortest[i][j] = mean(i, j)
-		}
-	}
-	for k := range size {
-		for i := range size {
-			for j := range size {
-				shortest[i][j] = min(shortest[i][j], shortest[i][k]+shortest[k][j])
-			}
-		}
 	}
 	for i, n := range c.nodes {
 		view, _ := n.View()
 		for _, r := range view.Routes {
 			length := time.Duration(0)
 			for hop := 1; hop < len(r.Path); hop++ {
-				length += mean(number[r.Path[hop-1]], number[r.Path[hop]])
+				delay, _ := network.OneWay(number[r.Path[hop-1]], number[r.Path[hop]])
+				length += delay
 			}
 			best := shortest[i][number[r.Name]]
 			if length > best*5/4+15*time.Millisecond {

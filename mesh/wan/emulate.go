@@ -119,7 +119,7 @@ func (e *Emulator) BlockOneWay(from, to int, blocked bool) {
 	e.check(to)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.paths.faults[e.paths.at(from, to)].blocked = blocked
+	e.paths.changeOneWay(from, to, func(f *fault) { f.blocked = blocked })
 }
 
 // Kill drops every UDP packet to and from a site, also those from and to addresses outside the emulation.

@@ -83,10 +83,14 @@ func (p *paths) open(from, to int) bool {
 // change applies a change to both directions between two sites. The order of packets starts anew, so that those on a
 // path that became faster overtake those still on the slow one.
 func (p *paths) change(a, b int, apply func(*fault)) {
-	for _, i := range []int{p.at(a, b), p.at(b, a)} {
-		apply(&p.faults[i])
-		p.last[i] = time.Time{}
-	}
+	p.changeOneWay(a, b, apply)
+	p.changeOneWay(b, a, apply)
+}
+
+func (p *paths) changeOneWay(from, to int, apply func(*fault)) {
+	i := p.at(from, to)
+	apply(&p.faults[i])
+	p.last[i] = time.Time{}
 }
 
 // heal undoes all faults.
