@@ -76,10 +76,11 @@ func (c *chain) close() {
 	c.group.Wait()
 }
 
-func (c *chain) deliver(*wire.Message) {
+func (c *chain) deliver(*wire.Message) bool {
 	if c.delivered.Add(1) == c.wanted {
 		close(c.done)
 	}
+	return true
 }
 
 // BenchmarkForward is throughput from the first of two or three nodes to the last, published by eight goroutines: numbered, as published

@@ -19,6 +19,7 @@ const (
 	DropEvicted                   // the in-flight table was full; it was the oldest
 	DropRestarted                 // meant for, or from, an earlier run of a node
 	DropRefused                   // a destination had no room to hold it for order; it will come again
+	DropNoTaker                   // for one subscriber, and there is none
 	reasons                       // how many there are
 )
 
@@ -26,7 +27,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
-		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused",
+		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker",
 	}[r]
 }
 
@@ -36,6 +37,7 @@ type Counters struct {
 	Relayed    atomic.Uint64 // copies sent on for others
 	Delivered  atomic.Uint64 // messages that reached this node as a destination
 	Resent     atomic.Uint64 // copies sent again as their origin
+	Reaimed    atomic.Uint64 // messages for one subscriber sent to another node than before
 	Duplicates atomic.Uint64 // copies that had been delivered before
 	Acks       atomic.Uint64 // acknowledgements sent
 	TwinCopies atomic.Uint64 // copies that came second over a link's two connections

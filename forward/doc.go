@@ -29,6 +29,12 @@
 // The Forwarder holds one immutable Snapshot: next-hop table and usable links. For each destination it takes the next
 // hop, else the loop-free alternate, else the direct link, skipping nodes that the message has passed.
 //
+// # One subscriber
+//
+// A message for one subscriber goes to the node that Config.Choose picks. If that has none it says so in its acknowledgement, and the origin
+// sends the message to another; likewise when that node restarts, or when no route leads there for cutOffPatience while one leads to another. So each
+// is taken once, unless its taker's node dies, or is cut off for longer than that, before its acknowledgement has reached the origin.
+//
 // # Invariants
 //
 //  1. A message never goes to a node in its own path (origin and Via), so it cannot loop.

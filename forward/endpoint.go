@@ -63,8 +63,12 @@ type Config struct {
 	Emit func(Event)
 	// Control takes a Records, Digest or Want frame from a peer, valid during the call. An error closes the link.
 	Control func(from wire.NodeID, frame []byte) error
-	// Deliver takes a message that has this node as a destination, valid during the call.
-	Deliver func(m *wire.Message)
+	// Deliver takes a message that has this node as a destination, valid during the call, and reports whether anybody here wanted it. It neither
+	// blocks nor calls back.
+	Deliver func(m *wire.Message) (taken bool)
+	// Choose picks the node whose subscriber gets a message for one, among those not tried, reachable ones before others; this node only if it has a
+	// subscriber; 0 if nobody is left. It must not block. Without it there are no such messages.
+	Choose func(m *wire.Message, tried []wire.NodeID) wire.NodeID
 	// Packet takes a SWIM packet, which it may keep; Stream a reliable stream of SWIM.
 	Packet func(b []byte, from net.Addr, at time.Time)
 	Stream func(net.Conn)

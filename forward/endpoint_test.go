@@ -59,9 +59,10 @@ func newStation(ctx context.Context, t *testing.T, n *simnet.Net, number byte) *
 			s.locked(func() { s.control = append(s.control, bytes.Clone(frame)) })
 			return nil
 		},
-		Deliver: func(m *wire.Message) {
+		Deliver: func(m *wire.Message) bool {
 			a := arrival{string(m.Channel), string(m.Payload), append([]wire.NodeID(nil), m.Via...), m.Age, time.Now()}
 			s.locked(func() { s.delivered = append(s.delivered, a) })
+			return true
 		},
 		Packet: func(b []byte, _ net.Addr, _ time.Time) { s.locked(func() { s.packets = append(s.packets, string(b)) }) },
 		Stream: func(c net.Conn) { s.streams <- c },

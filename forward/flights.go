@@ -1,10 +1,7 @@
 package forward
 
 import (
-	"context"
-	"errors"
 	"maps"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,9 +40,10 @@ type outgoing struct {
 	id   wire.NodeID
 	next alarm
 
-	mu    sync.Mutex // guards what follows
-	table *flight.Outgoing[*cargo]
-	gone  time.Time // since when it is no member; zero: it is one
+	mu     sync.Mutex // guards what follows
+	table  *flight.Outgoing[*cargo]
+	gone   time.Time // since when it is no member; zero: it is one
+	cutOff time.Time // since when no route leads there, as far as was tried; zero: one does
 }
 
 // incoming is the window of one origin. Its lock is held while messages are handed out, since their order is what it is for; Deliver neither blocks nor
@@ -84,6 +82,7 @@ func (f *flights) clock(at time.Time) int64 {
 type cargo struct {
 	message wire.Message
 	born    time.Time
+	tried   []wire.NodeID // for one subscriber: where it was sent, the present destination last; nil: it is for all
 }
 
 func newFlights(e *Endpoint) *flights {
@@ -105,13 +104,18 @@ func cloneMessage(m *wire.Message) wire.Message {
 // weight is the memory that a message takes in a table or window.
 func weight(m *wire.Message) int { return len(m.Payload) + len(m.Tenant) + len(m.Channel) + cargoBytes }
 
-// enter numbers a message for its destinations and keeps it until they have it. Destinations of unknown boot are left out.
-func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, to []wire.Destination) []wire.Destination {
+// enter numbers a message for its destinations and keeps it until they have it. Destinations of unknown boot are left out. Tried are the nodes that a
+// message for one subscriber was sent to, the one it goes to now last.
+func (f *flights) enter(m *wire.Message, s *Snapshot, ids, tried []wire.NodeID, to []wire.Destination) []wire.Destination {
 	now := time.Now()
-	c := &cargo{message: cloneMessage(m), born: now}
-	deadline := now.Add(time.Duration(m.Deadline) * time.Millisecond)
-	channel := f.endpoint.seed.of(m)
+	c := &cargo{message: cloneMessage(m), born: now, tried: tried}
+	deadline := now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond)
+	channel := uint64(flight.Unordered) // what was sent elsewhere before has lost its place, and expires before its neighbours
+	if m.Age == 0 {
+		channel = max(f.endpoint.seed.of(m), 1)
+	}
 	size := weight(m)
+	var orphans []*cargo
 	for _, id := range ids {
 		boot, known := s.Boots[id]
 		if !known {
@@ -120,17 +124,17 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, to []wi
 		}
 		o := f.outgoing(id, boot, s)
 		o.mu.Lock()
-		f.renew(o, boot, s, id)
+		orphans = append(orphans, f.renew(o, boot, s)...)
 		seq, back, ahead := o.table.Add(now, c, channel, size, deadline)
 		to = append(to, wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)})
-		at := f.clock(o.table.Next())
-		o.next.ns.Store(at)
+		at := f.rest(o)
 		o.mu.Unlock()
 		f.wake(at)
 		f.bytes.Add(int64(size))
 	}
 	for f.bytes.Load() > int64(f.endpoint.cfg.FlightBytes) && f.evict() {
 	}
+	f.sendElsewhere(orphans)
 	return to
 }
 
@@ -161,14 +165,31 @@ func (f *flights) table(id wire.NodeID, boot uint64, s *Snapshot) *flight.Outgoi
 	return flight.NewOutgoing[*cargo](boot, first, guess)
 }
 
-// renew starts a table afresh for a later run of its destination: what the earlier run had not acknowledged went with it.
-func (f *flights) renew(o *outgoing, boot uint64, s *Snapshot, id wire.NodeID) {
+// renew starts a table afresh for a later run of its destination: what the earlier run had not acknowledged went with it, but for what other
+// nodes may want. o.mu is held.
+func (f *flights) renew(o *outgoing, boot uint64, s *Snapshot) (orphans []*cargo) {
 	if boot <= o.table.Boot {
-		return
+		return nil
+	}
+	orphans = f.takeBack(o, isForOne)
+	for _, c := range orphans {
+		c.tried = c.tried[:len(c.tried)-1] // the later run is another node
 	}
 	f.bytes.Add(-int64(o.table.Bytes()))
 	f.endpoint.counters.Drop(DropRestarted, o.table.Len())
-	o.table = f.table(id, boot, s)
+	o.table = f.table(o.id, boot, s)
+	return orphans
+}
+
+// rest notes when the worker has something to do for a table. o.mu is held.
+func (f *flights) rest(o *outgoing) (at int64) {
+	next := o.table.Next()
+	if leave := o.cutOff.Add(cutOffPatience); !next.IsZero() && !o.cutOff.IsZero() && leave.Before(next) {
+		next = leave
+	}
+	at = f.clock(next)
+	o.next.ns.Store(at)
+	return at
 }
 
 // evict gives up the oldest message of all; false if there is none.
@@ -228,7 +249,7 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 	}
 	a := flight.Arrival[*wire.Message]{
 		Seq: d.Seq, Back: d.Back, Ahead: d.Ahead, Item: m, Size: weight(m),
-		Deadline: now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond),
+		One: m.Mode != 0, Deadline: now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond),
 	}
 	if in.window.Holds(a) {
 		if f.held.Load()+int64(a.Size) > heldMost {
@@ -257,9 +278,9 @@ func (f *flights) noteHeld(in *incoming) {
 	in.held = now
 }
 
-func (f *flights) deliver(m *wire.Message) {
+func (f *flights) deliver(m *wire.Message) (taken bool) {
 	f.endpoint.counters.Delivered.Add(1)
-	f.endpoint.cfg.Deliver(m)
+	return f.endpoint.cfg.Deliver(m)
 }
 
 // incoming is the window of a message's origin. Peers may make up origins, so there is none for more than unknownMost that are no members: nil.
@@ -287,18 +308,20 @@ func (f *flights) acknowledged(from wire.NodeID, a *wire.Ack) {
 	if o == nil || a.OriginBoot != e.cfg.Boot {
 		return
 	}
+	var orphans []*cargo
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	if a.Boot > o.table.Boot {
-		f.renew(o, a.Boot, e.forwarder.snapshot.Load(), from)
-		return
-	}
-	if a.Boot == o.table.Boot {
+	switch {
+	case a.Boot > o.table.Boot:
+		orphans = f.renew(o, a.Boot, e.forwarder.snapshot.Load())
+	case a.Boot == o.table.Boot:
 		before := o.table.Bytes()
-		o.table.Ack(time.Now(), a)
-		o.next.ns.Store(f.clock(o.table.Next()))
+		_, orphans = o.table.Ack(time.Now(), a)
+		o.cutOff = time.Time{}
+		f.rest(o)
 		f.bytes.Add(int64(o.table.Bytes() - before))
 	}
+	o.mu.Unlock()
+	f.sendElsewhere(orphans)
 }
 
 // reroute sends at once what is under way to destinations whose path broke.
@@ -312,7 +335,7 @@ func (f *flights) reroute(ids []wire.NodeID) {
 		if o := f.out[id]; o != nil {
 			o.mu.Lock()
 			o.table.Reroute(now)
-			o.next.ns.Store(f.clock(o.table.Next()))
+			f.rest(o)
 			o.mu.Unlock()
 		}
 	}
@@ -330,108 +353,3 @@ func (f *flights) wake(at int64) {
 	default:
 	}
 }
-
-// run sends acknowledgements and what is to be sent again until ctx ends.
-func (f *flights) run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	swept := time.Now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-f.kick:
-		case <-timer.C:
-		}
-		now := time.Now()
-		f.asleep.Store(math.MaxInt64) // whoever has something to do from here on kicks
-		next := f.work(now)
-		if now.Sub(swept) > sweepEvery {
-			f.sweep(now)
-			swept = now
-		}
-		next = max(next, f.clock(now.Add(flightTick)))
-		f.asleep.Store(next)
-		timer.Reset(time.Duration(next - f.clock(time.Now())))
-	}
-}
-
-// work does what is due and returns when there is more to do: now, if it could not do all.
-func (f *flights) work(now time.Time) (next int64) {
-	at := f.clock(now)
-	next = f.clock(now.Add(sweepEvery))
-	f.mu.Lock()
-	f.dueIn, f.dueOut = f.dueIn[:0], f.dueOut[:0]
-	for _, in := range f.in {
-		if in.next.due(at, &next) {
-			f.dueIn = append(f.dueIn, in)
-		}
-	}
-	for _, o := range f.out {
-		if o.next.due(at, &next) {
-			f.dueOut = append(f.dueOut, o)
-		}
-	}
-	f.mu.Unlock()
-	var a wire.Ack
-	for _, in := range f.dueIn {
-		in.mu.Lock()
-		in.window.Expire(now, f.deliver)
-		f.noteHeld(in)
-		due := in.window.Ack(now, &a)
-		in.next.ns.Store(f.clock(in.window.Next()))
-		in.mu.Unlock()
-		if due {
-			f.sendAck(in.id, &a)
-		}
-		if in.next.due(at, &next) {
-			next = at
-		}
-	}
-	for _, o := range f.dueOut {
-		f.resend(now, o)
-		if o.next.due(at, &next) { // more than a tick's worth, or the link was full
-			next = at
-		}
-	}
-	return next
-}
-
-// resend sends again what is due to one destination.
-func (f *flights) resend(now time.Time, o *outgoing) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	before := o.table.Bytes()
-	again, expired := o.table.Due(now, resendBatch)
-	f.bytes.Add(int64(o.table.Bytes() - before))
-	f.endpoint.counters.Drop(DropExpired, expired)
-	full := false
-	for _, r := range again {
-		if full { // what follows would find no room either
-			o.table.Undo(now, r.Seq)
-			continue
-		}
-		m := r.Item.message
-		m.AddAge(now.Sub(r.Item.born))
-		d := wire.Destination{ID: o.id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
-		switch err := f.endpoint.forwarder.offer(&m, d); {
-		case err == nil:
-			f.endpoint.counters.Resent.Add(1)
-		case errors.Is(err, ErrLinkFull):
-			o.table.Undo(now, r.Seq)
-			full = true
-		}
-	}
-	o.next.ns.Store(f.clock(o.table.Next()))
-}
-
-// sendAck sends an acknowledgement; if that fails, the next says the same and more.
-func (f *flights) sendAck(to wire.NodeID, a *wire.Ack) {
-	a.Boot = f.endpoint.cfg.Boot
-	m := wire.Message{Class: wire.ClassAck, Deadline: ackDeadline, Payload: wire.AppendAck(nil, a)}
-	_ = f.endpoint.forwarder.Send(&m, to)
-	f.endpoint.counters.Acks.Add(1)
-}
-
-// ackDeadline is the age in ms at which an acknowledgement is dropped.
-const ackDeadline = 2000

@@ -32,9 +32,10 @@ func startStation(ctx context.Context, t *testing.T, n *simnet.Net, number byte,
 	cfg := Config{
 		Key: keyOf(number), Boot: 1, Socket: socket, Log: zerolog.Nop(),
 		Emit: func(Event) {}, Control: func(wire.NodeID, []byte) error { return nil },
-		Deliver: func(m *wire.Message) {
+		Deliver: func(m *wire.Message) bool {
 			a := arrival{string(m.Channel), string(m.Payload), slices.Clone(m.Via), m.Age, time.Now()}
 			s.locked(func() { s.delivered = append(s.delivered, a) })
+			return true
 		},
 		Packet: func([]byte, net.Addr, time.Time) {}, Stream: func(net.Conn) {},
 	}

@@ -75,7 +75,7 @@ func (f *Forwarder) Spread(ctx context.Context, m *wire.Message, ids []wire.Node
 	s := f.scratch.Get().(*split)
 	defer f.scratch.Put(s)
 	f.originate(m)
-	s.left = f.endpoint.flights.enter(m, f.snapshot.Load(), ids, s.left[:0])
+	s.left = f.endpoint.flights.enter(m, f.snapshot.Load(), ids, nil, s.left[:0])
 	return f.send(ctx, m, s, nil)
 }
 
@@ -273,7 +273,7 @@ func (f *Forwarder) take(m *wire.Message, d wire.Destination) {
 	case d.Seq != 0:
 		f.endpoint.flights.arrived(m, d)
 	default:
-		f.endpoint.cfg.Deliver(m)
+		_ = f.endpoint.cfg.Deliver(m)
 	}
 }
 

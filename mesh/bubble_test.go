@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,9 @@ type clusterNode struct {
 	done chan struct{}
 
 	tap func(channel.Message, Trace) // takes deliveries instead of got
+
+	subscribed atomic.Bool // a channel has been asked for
+	idle       atomic.Bool // yet nobody takes what comes
 
 	mu  sync.Mutex
 	got []received
@@ -75,7 +79,7 @@ func (c *cluster) startTapped(i int, boot uint64, tap func(channel.Message, Trac
 	cfg := Config{
 		Identity: Identity{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(i + 1)}, ed25519.SeedSize)), Boot: boot},
 		Listen:   n.ip + ":7946", Name: fmt.Sprint("n", i), Network: c.net.Host(n.ip), Log: zerolog.Nop(), Seed: uint64(i + 1),
-		Deliver: n.deliver,
+		Deliver: n.deliver, Wants: func(string, string) bool { return n.subscribed.Load() && !n.idle.Load() },
 	}
 	for _, j := range joins {
 		cfg.Join = append(cfg.Join, ipOf(j)+":7946")
@@ -96,16 +100,20 @@ func (c *cluster) startTapped(i int, boot uint64, tap func(channel.Message, Trac
 	return n
 }
 
-func (n *clusterNode) deliver(m channel.Message, t Trace) {
+func (n *clusterNode) deliver(m channel.Message, t Trace) (taken bool) {
 	if n.tap != nil {
 		n.tap(m, t)
-		return
+		return true
+	}
+	if n.idle.Load() {
+		return false
 	}
 	t.Via = append([]wire.NodeID(nil), t.Via...)
 	r := received{string(m.Payload), time.Now(), t}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.got = append(n.got, r)
+	return true
 }
 
 func (n *clusterNode) received() []received {
@@ -120,6 +128,7 @@ func (n *clusterNode) subscribe(t *testing.T, pattern string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.subscribed.Store(true)
 	n.SetInterest("t", p, true)
 }
 

@@ -46,8 +46,11 @@ type Config struct {
 	Timing    latency.Config // of probes
 	Seed      uint64         // of the node's randomness; default random
 
-	// Deliver takes a message for local subscribers, with the relays that it passed. Its slices are valid during the call. It must not block.
-	Deliver func(m channel.Message, t Trace)
+	// Deliver takes a message for local subscribers, with the relays that it passed, and reports whether any took it. Its slices are valid during
+	// the call. It must not block. Modes other than Broadcast mean one subscriber.
+	Deliver func(m channel.Message, t Trace) (taken bool)
+	// Wants reports whether there is a local subscriber of a channel; nil: messages for one subscriber never go to local ones.
+	Wants func(tenant, channel string) bool
 }
 
 // Trace says how a message came.
@@ -132,7 +135,7 @@ func build(cfg Config, socket net.PacketConn) (*Node, error) {
 	n.dials, n.endDials = context.WithCancel(context.Background())
 	n.endpoint, err = forward.New(forward.Config{
 		Key: cfg.Identity.Key, Boot: cfg.Identity.Boot, Socket: socket, Log: cfg.Log,
-		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived,
+		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Choose: n.choose,
 		Packet: func(b []byte, from net.Addr, at time.Time) { n.gossip.Receive(b, from, at) },
 		Stream: func(c net.Conn) { n.gossip.Accept(c) },
 	})

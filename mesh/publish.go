@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -36,20 +35,19 @@ func (n *Node) Publish(ctx context.Context, m channel.Message) error {
 	if err := m.Validate(); err != nil {
 		return err
 	}
-	if m.Mode != channel.Broadcast {
-		return fmt.Errorf("mesh: delivery mode %v is not supported", m.Mode)
-	}
-	n.cfg.Deliver(m, Trace{Origin: n.meta.ID})
 	w := n.lookups.take()
 	defer n.lookups.pool.Put(w)
-	w.keys = interest.AppendQuery(w.keys[:0], m.Tenant, m.Channel)
-	w.nodes = n.index.Lookup(w.nodes[:0], w.keys)
-	if len(w.nodes) == 0 {
-		return nil
-	}
 	w.m = wire.Message{
 		Class: wire.ClassPublish, Mode: byte(m.Mode), Deadline: uint32(n.cfg.Deadline.Milliseconds()), Via: w.m.Via[:0],
 		Tenant: append(w.m.Tenant[:0], m.Tenant...), Channel: append(w.m.Channel[:0], m.Channel...), Payload: m.Payload,
+	}
+	if m.Mode != channel.Broadcast {
+		return n.endpoint.Forwarder().SpreadOne(ctx, &w.m)
+	}
+	n.cfg.Deliver(m, Trace{Origin: n.meta.ID})
+	w.find(n.index, m.Tenant, m.Channel)
+	if len(w.nodes) == 0 {
+		return nil
 	}
 	for batch := range slices.Chunk(w.nodes, wire.MaxDestinations) {
 		if err := n.endpoint.Forwarder().Spread(ctx, &w.m, batch); err != nil {
@@ -59,21 +57,39 @@ func (n *Node) Publish(ctx context.Context, m channel.Message) error {
 	return nil
 }
 
+// find looks the nodes up that have interest in a channel, in no particular order.
+func (w *lookup) find(x *interest.Index, tenant, name string) {
+	w.keys = interest.AppendQuery(w.keys[:0], tenant, name)
+	w.nodes = x.Lookup(w.nodes[:0], w.keys)
+}
+
+// choose picks the node whose subscriber gets a message for one. Local subscribers are at no distance.
+func (n *Node) choose(m *wire.Message, tried []wire.NodeID) wire.NodeID {
+	w := n.lookups.take()
+	defer n.lookups.pool.Put(w)
+	tenant, name := string(m.Tenant), string(m.Channel)
+	w.find(n.index, tenant, name)
+	if n.cfg.Wants != nil && n.cfg.Wants(tenant, name) {
+		w.nodes = append(w.nodes, n.meta.ID)
+	}
+	return n.endpoint.Forwarder().Pick(w.nodes, tried, channel.Mode(m.Mode) == channel.DeliverRandom)
+}
+
 // SetInterest says whether this node has subscribers of a pattern.
 func (n *Node) SetInterest(tenant string, p channel.Pattern, wanted bool) {
 	n.post(interestChanged{tenant: tenant, pattern: p, wanted: wanted})
 }
 
-// arrived takes what has this node as a destination off a link.
-func (n *Node) arrived(m *wire.Message) {
+// arrived takes what has this node as a destination off a link, and reports whether a local subscriber took it.
+func (n *Node) arrived(m *wire.Message) (taken bool) {
 	switch m.Class {
 	case wire.ClassPublish:
 		msg := channel.Message{Tenant: string(m.Tenant), Channel: string(m.Channel), Mode: channel.Mode(m.Mode), Payload: m.Payload}
 		if err := msg.Validate(); err != nil {
 			n.endpoint.Counters().Drop(forward.DropMalformed, 1)
-			return
+			return false
 		}
-		n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})
+		return n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})
 	case wire.ClassSWIM:
 		n.swimPacket(m)
 	case wire.ClassAck: // the forwarder's own
@@ -82,4 +98,5 @@ func (n *Node) arrived(m *wire.Message) {
 			n.endpoint.Counters().Drop(forward.DropMalformed, 1)
 		}
 	}
+	return false
 }

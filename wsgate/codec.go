@@ -22,7 +22,8 @@ const (
 type command struct {
 	verb    verb
 	tenant  string
-	name    string // a pattern for verbSubscribe and verbUnsubscribe, a channel for verbPublish
+	name    string       // a pattern for verbSubscribe and verbUnsubscribe, a channel for verbPublish
+	mode    channel.Mode // for verbPublish
 	payload []byte
 	id      []byte // the JSON token to repeat in the reply, or nil
 }
@@ -57,7 +58,7 @@ const (
 	codePayloadTooLarge
 	codeBadFrame
 	codeBadJSON
-	codeUnsupportedMode
+	codeUnknownMode
 	codeUnknownCommand
 	codeLimitExceeded
 	codeSlowConsumer
@@ -74,7 +75,7 @@ func (c code) String() string {
 		codePayloadTooLarge: "payload_too_large",
 		codeBadFrame:        "bad_frame",
 		codeBadJSON:         "bad_json",
-		codeUnsupportedMode: "unsupported_mode",
+		codeUnknownMode:     "unknown_mode",
 		codeUnknownCommand:  "unknown_command",
 		codeLimitExceeded:   "limit_exceeded",
 		codeSlowConsumer:    "slow_consumer",
@@ -110,7 +111,7 @@ func faultOf(err error) fault {
 		{channel.ErrChannel, codeInvalidChannel},
 		{channel.ErrPattern, codeInvalidPattern},
 		{channel.ErrPayload, codePayloadTooLarge},
-		{channel.ErrMode, codeUnsupportedMode},
+		{channel.ErrMode, codeUnknownMode},
 	} {
 		if errors.Is(err, known.err) {
 			_, reason, found := strings.Cut(err.Error(), known.err.Error()+": ")

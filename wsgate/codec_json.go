@@ -21,6 +21,7 @@ type jsonCommand struct {
 	Channel       string          `json:"channel"`
 	Payload       *string         `json:"payload"`
 	PayloadBase64 *string         `json:"payload_base64"`
+	Mode          *string         `json:"mode"`
 	ID            json.RawMessage `json:"id"`
 }
 
@@ -43,6 +44,9 @@ func parseJSON(b []byte) (command, error) {
 	}
 	if c.verb == verbPublish {
 		c.payload, err = parsePayload(in)
+		if in.Mode != nil && err == nil {
+			c.mode, err = channel.ParseMode(*in.Mode)
+		}
 	}
 	return c, err
 }

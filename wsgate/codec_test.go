@@ -314,7 +314,7 @@ func TestFaultOf(t *testing.T) {
 		{tenantErr, `invalid_tenant:byte " " not allowed here`},
 		{fmt.Errorf("forward: %w", tenantErr), `invalid_tenant:byte " " not allowed here`},
 		{channel.ErrPayload, "payload_too_large"},
-		{channel.ErrMode, "unsupported_mode"},
+		{channel.ErrMode, "unknown_mode"},
 		{errors.New(strings.Repeat("é", 150)), "unavailable:" + strings.Repeat("é", 100)},
 	} {
 		if got := faultOf(test.err).Error(); got != test.want {

@@ -47,9 +47,6 @@ func (s *session) handleBinary(ctx context.Context, msg []byte) {
 
 // publishFrame publishes what came in a binary message.
 func (s *session) publishFrame(ctx context.Context, p publication) error {
-	if p.mode != channel.Broadcast && !s.server.deliverOne {
-		return fault{codeUnsupportedMode, p.mode.String()}
-	}
 	// Comparing makes no strings of the bytes.
 	if s.channel == "" || string(p.tenant) != s.tenant || string(p.channel) != s.channel {
 		tenant, err := channel.NormalizeTenant(string(p.tenant))
@@ -146,7 +143,7 @@ func (s *session) publishCommand(ctx context.Context, c command) error {
 	if err := channel.ValidateChannel(c.name); err != nil {
 		return err
 	}
-	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Payload: c.payload}); err != nil {
+	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Mode: c.mode, Payload: c.payload}); err != nil {
 		return err
 	}
 	s.answer(ctx, reply{event: eventPublished, id: c.id})

@@ -15,11 +15,10 @@ type Config struct {
 	Hub    *Hub   // required; its Deliver is what the Broker calls for local subscribers
 	Broker Broker // required
 
-	Logger     zerolog.Logger          // the zero value logs nothing
-	Version    string                  // shown on the text page
-	Ready      func() bool             // what /readyz says; nil means always ready
-	Handlers   map[string]http.Handler // further pages, by http.ServeMux pattern; a pattern ServeMux refuses panics
-	DeliverOne bool                    // pass publish modes 1 and 2 on to the Broker instead of refusing them
+	Logger   zerolog.Logger          // the zero value logs nothing
+	Version  string                  // shown on the text page
+	Ready    func() bool             // what /readyz says; nil means always ready
+	Handlers map[string]http.Handler // further pages, by http.ServeMux pattern; a pattern ServeMux refuses panics
 
 	Limits Limits
 	Timing Timing

@@ -22,7 +22,7 @@
 //	payload_too_large   over 65,535 bytes
 //	bad_frame           a binary message that is no publication; after Limits.BadFrames of them: close 1008
 //	bad_json            a message that starts with "{" but is no valid JSON command
-//	unsupported_mode    publish mode 1 or 2 without Config.DeliverOne
+//	unknown_mode        a delivery mode that there is not, in a JSON publication
 //	unknown_command     a line or an action that is none of the above
 //	limit_exceeded      too many subscriptions, or a line over 512 bytes
 //	slow_consumer       the detail is how many deliveries this connection has lost so far
@@ -49,7 +49,8 @@
 //	                              {"event":"message","tenant":"t","channel":"a","payload":"x","patterns":["a.#"]}
 //
 // A payload that is not UTF-8 is "payload_base64" instead, both ways. "action" may be left out of a publication. "id", a
-// string or a number, comes back in the reply. Unknown members are ignored; a wrong type is bad_json.
+// string or a number, comes back in the reply. "mode" of a publication is "broadcast", "deliver-one-low-latency" or
+// "deliver-one-random". Unknown members are ignored; a wrong type is bad_json.
 //
 // # Closing
 //

@@ -1,14 +1,15 @@
 package wsgate
 
 import (
+	"math/rand/v2"
 	"slices"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 )
 
-// Deliver hands a message to each local connection with a matching subscription, as one frame that lists all of its
-// matching patterns, and returns how many connections took it. It never blocks and keeps nothing of m.Payload. It makes
-// no use of m.Mode. Messages of one channel reach a connection in the order of the calls.
+// Deliver hands a message to each local connection with a matching subscription, or to a random one of them if m.Mode
+// says so, as one frame that lists all of its matching patterns, and returns how many connections took it. It never blocks
+// and keeps nothing of m.Payload. Messages of one channel reach a connection in the order of the calls.
 func (h *Hub) Deliver(m channel.Message) int {
 	f := h.fanouts.Get().(*fanout)
 	defer h.fanouts.Put(f)
@@ -25,8 +26,11 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 	}
 	h.mu.RUnlock()
 
-	reached := 0
 	room := h.maxFrame - maxFrameHeader - deliveryLen(m)
+	if m.Mode != channel.Broadcast {
+		return h.deliverOne(m, f, room)
+	}
+	reached := 0
 	for _, t := range f.targets {
 		if f.sets[t.set].bytes > room {
 			h.tooLarge.Add(1)
@@ -37,6 +41,33 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 		}
 	}
 	return reached
+}
+
+// deliverOne hands a message to a random target, if possible to one whose queue has room for it; room is that for the patterns in a frame.
+func (h *Hub) deliverOne(m channel.Message, f *fanout, room int) int {
+	f.targets = slices.DeleteFunc(f.targets, func(t target) bool { return f.sets[t.set].bytes > room })
+	for _, spare := range []bool{true, false} { // last at the cost of what the target has not taken yet
+		for n := len(f.targets); n > 0; n-- {
+			i := rand.IntN(n)
+			t := f.targets[i]
+			frame := f.frame(t.set, t.to.json.Load(), m)
+			if (!spare || t.to.box.roomy(len(frame))) && t.to.box.push(frame) {
+				return 1
+			}
+			f.targets[i], f.targets[n-1] = f.targets[n-1], t
+		}
+	}
+	return 0
+}
+
+// Wants reports whether a connection has a subscription that matches a channel.
+func (h *Hub) Wants(tenant, name string) (wanted bool) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if t := h.tenants[tenant]; t != nil {
+		t.interests.Match(name, func(_ channel.Pattern, in *interest) { wanted = wanted || len(in.subscriptions) > 0 })
+	}
+	return wanted
 }
 
 // fanout is the working memory of one Deliver.

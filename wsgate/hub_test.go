@@ -62,9 +62,16 @@ func TestHubModel(t *testing.T) {
 				held[i][tenant+":"+p.String()] = true
 			}
 		}
-		m := channel.Message{Tenant: rapid.SampledFrom(tenants).Draw(t, "to"), Payload: []byte("p")}
+		mode := channel.Mode(rapid.IntRange(0, 2).Draw(t, "mode"))
+		m := channel.Message{Tenant: rapid.SampledFrom(tenants).Draw(t, "to"), Mode: mode, Payload: []byte("p")}
 		m.Channel = rapid.SampledFrom([]string{"a", "a.b", "a.bc", "a.b.c", "b.c", "x"}).Draw(t, "channel")
-		reached, want := h.Deliver(m), 0
+		if wanted := h.Wants(m.Tenant, m.Channel); wanted != (h.Deliver(channel.Message{Tenant: m.Tenant, Channel: m.Channel}) > 0) {
+			t.Fatalf("Wants says %v", wanted)
+		}
+		for _, s := range subs {
+			s.frames()
+		}
+		reached, want, got := h.Deliver(m), 0, 0
 		shared := map[string][]byte{}
 		for i, s := range subs {
 			var expected []string
@@ -81,6 +88,10 @@ func TestHubModel(t *testing.T) {
 				continue
 			}
 			want++
+			got += len(frames)
+			if mode != channel.Broadcast && len(frames) == 0 {
+				continue
+			}
 			if len(frames) != 1 {
 				t.Fatalf("invariant 2: connection %d got %d frames", i, len(frames))
 			}
@@ -95,8 +106,11 @@ func TestHubModel(t *testing.T) {
 			}
 			shared[key] = frames[0]
 		}
-		if reached != want {
-			t.Fatalf("reached %d, want %d", reached, want)
+		if mode != channel.Broadcast {
+			want = min(want, 1)
+		}
+		if reached != want || got != want {
+			t.Fatalf("reached %d, and %d got it, want %d", reached, got, want)
 		}
 		for _, s := range subs {
 			h.leave(s, func(string, channel.Pattern, bool) {})
@@ -105,6 +119,43 @@ func TestHubModel(t *testing.T) {
 			t.Fatalf("left over: %d tenants, %d subscriptions", len(h.tenants), h.held)
 		}
 	})
+}
+
+// TestDeliverOneAvoidsFullQueues: a message for one goes to a connection that has room for it, as long as there is one, and to each with the
+// same chance.
+func TestDeliverOneAvoidsFullQueues(t *testing.T) {
+	var counts counters
+	h := NewHub(HubConfig{})
+	p := patterns(t, "jobs")[0]
+	var subs []*subscriber
+	for range 4 {
+		s := corkedSubscriber(&counts)
+		h.subscribe(s, "t", p, 1)
+		subs = append(subs, s)
+	}
+	subs[0].box.limits.frames = 1
+	subs[1].box.closed = true
+	job := channel.Message{Tenant: "t", Channel: "jobs", Mode: channel.DeliverRandom}
+	for range 300 {
+		if n := h.Deliver(job); n != 1 {
+			t.Fatalf("%d took it", n)
+		}
+	}
+	got := []int{len(subs[0].frames()), len(subs[1].frames()), len(subs[2].frames()), len(subs[3].frames())}
+	if got[0] > 1 || got[1] != 0 || got[2] < 100 || got[3] < 100 || counts.dropsSlow.Load() != 0 {
+		t.Errorf("got %v, %d dropped", got, counts.dropsSlow.Load())
+	}
+	for _, s := range subs[1:] {
+		s.box.closed = true
+	}
+	h.Deliver(job)
+	if n := h.Deliver(job); n != 1 || counts.dropsSlow.Load() != 1 { // nobody else is there
+		t.Errorf("%d took it, %d dropped", n, counts.dropsSlow.Load())
+	}
+	subs[0].box.closed = true
+	if n := h.Deliver(job); n != 0 {
+		t.Errorf("%d closed connections took it", n)
+	}
 }
 
 func checkDelivery(t *rapid.T, frame []byte, m channel.Message, expected []string) {

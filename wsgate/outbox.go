@@ -73,6 +73,13 @@ func (b *outbox) push(frame []byte) bool {
 	return true
 }
 
+// roomy tells whether a delivery of n bytes would be taken and drop nothing.
+func (b *outbox) roomy(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.closed && b.last == nil && !b.crowded(n)
+}
+
 // crowded tells whether a frame of n bytes is over the bound. b.mu is held.
 func (b *outbox) crowded(n int) bool {
 	return b.frames.bytes+n > b.limits.bytes || b.frames.len() >= b.limits.frames

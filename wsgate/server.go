@@ -18,7 +18,8 @@ import (
 // Broker is the overlay as clients need it.
 type Broker interface {
 	// Publish hands one message to the overlay, which also gives it to Hub.Deliver for this node's own subscribers. It
-	// blocks while the overlay pushes back. m.Payload is valid only during the call.
+	// blocks while the overlay pushes back. m.Payload is valid only during the call. Modes other than channel.Broadcast mean
+	// one subscriber, here or elsewhere.
 	Publish(ctx context.Context, m channel.Message) error
 	// SetInterest tells that the first local subscriber of a pattern came, or the last one went. Calls for one (tenant,
 	// pattern) do not overlap.
@@ -29,15 +30,14 @@ type Broker interface {
 
 // Server serves clients: WebSocket sessions and a few pages.
 type Server struct {
-	hub        *Hub
-	broker     Broker
-	log        zerolog.Logger
-	version    string
-	ready      func() bool
-	handlers   map[string]http.Handler
-	deliverOne bool
-	limits     Limits
-	timing     Timing
+	hub      *Hub
+	broker   Broker
+	log      zerolog.Logger
+	version  string
+	ready    func() bool
+	handlers map[string]http.Handler
+	limits   Limits
+	timing   Timing
 
 	counts  counters
 	buffers sync.Pool // of *[]byte: messages being read
@@ -50,15 +50,14 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("wsgate: config: %w", err)
 	}
 	s := &Server{
-		hub:        cfg.Hub,
-		broker:     cfg.Broker,
-		log:        cfg.Logger,
-		version:    cfg.Version,
-		ready:      cfg.Ready,
-		handlers:   cfg.Handlers,
-		deliverOne: cfg.DeliverOne,
-		limits:     cfg.Limits.withDefaults(),
-		timing:     cfg.Timing.withDefaults(),
+		hub:      cfg.Hub,
+		broker:   cfg.Broker,
+		log:      cfg.Logger,
+		version:  cfg.Version,
+		ready:    cfg.Ready,
+		handlers: cfg.Handlers,
+		limits:   cfg.Limits.withDefaults(),
+		timing:   cfg.Timing.withDefaults(),
 	}
 	if s.ready == nil {
 		s.ready = func() bool { return true }

@@ -142,8 +142,8 @@ func TestPublishFrames(t *testing.T) {
 	}{
 		"v1":             {v1, ""},
 		"v2 broadcast":   {append([]byte{2, 0}, v1...), ""},
-		"v2 low latency": {append([]byte{2, 1}, v1...), "ERR:unsupported_mode:deliver-one-low-latency"},
-		"v2 random":      {append([]byte{2, 2}, v1...), "ERR:unsupported_mode:deliver-one-random"},
+		"v2 low latency": {append([]byte{2, 1}, v1...), ""},
+		"v2 random":      {append([]byte{2, 2}, v1...), ""},
 		"v2 mode 3":      {append([]byte{2, 3}, v1...), "ERR:bad_frame:unknown mode"},
 		"v2 alone":       {[]byte{2}, "ERR:bad_frame:no mode"},
 		"version":        {[]byte{1, 0, 0}, "ERR:bad_frame:unknown version"},
@@ -204,22 +204,26 @@ func TestPayloadEdge(t *testing.T) {
 	})
 }
 
-// TestDeliverOne: modes reach the Broker only where it can deal with them.
-func TestDeliverOne(t *testing.T) {
-	inWorld(t, Config{DeliverOne: true}, func(t *testing.T, w *world) {
+// TestModes: the mode of a publication reaches the Broker, whatever form it comes in.
+func TestModes(t *testing.T) {
+	inWorld(t, Config{}, func(t *testing.T, w *world) {
 		c := w.dial("llps.v1")
 		for mode := range byte(3) {
 			c.binary(append([]byte{2, mode}, publishV1("t", "a", "p")...))
 		}
-		c.ask("PING", "PONG")
+		for mode := range channel.DeliverRandom + 1 {
+			c.text(fmt.Sprintf(`{"action":"publish","tenant":"t","channel":"a","payload":"p","mode":%q}`, mode))
+		}
+		c.ask(`{"action":"publish","channel":"a","payload":"p","mode":"all"}`, `{"event":"error","error":"unknown_mode",`+
+			`"detail":"\"all\", want broadcast, deliver-one-low-latency or deliver-one-random"}`)
 		w.broker.mu.Lock()
 		defer w.broker.mu.Unlock()
 		for i, m := range w.broker.published {
-			if m.Mode != channel.Mode(i) {
+			if m.Mode != channel.Mode(i%3) {
 				t.Errorf("message %d has mode %v", i, m.Mode)
 			}
 		}
-		if len(w.broker.published) != 3 {
+		if len(w.broker.published) != 6 {
 			t.Errorf("%d published", len(w.broker.published))
 		}
 	})

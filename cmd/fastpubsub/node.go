@@ -59,7 +59,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	node, err := mesh.New(mesh.Config{
 		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: clientAddr(c.Advertise, listener.Addr()),
 		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
-		Deliver: func(m channel.Message, _ mesh.Trace) { hub.Deliver(m) },
+		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Deliver(m) > 0 }, Wants: hub.Wants,
 	})
 	if err != nil {
 		_ = listener.Close()

@@ -38,15 +38,20 @@ type pubCommand struct {
 	connection `embed:""`
 	Channel    string  `arg:"" help:"Channel to publish to."`
 	Message    *string `arg:"" optional:"" help:"The message. Without it each line of standard input is one."`
+	Mode       string  `default:"broadcast" enum:"broadcast,deliver-one-low-latency,deliver-one-random" help:"Who gets each message: all subscribers, or one (${enum})."`
 	JSON       bool    `name:"json" help:"Print what was published as JSON."`
 }
 
 // Run publishes and returns when the node has taken everything.
 func (c *pubCommand) Run(ctx context.Context, std streams) error {
 	tenant, err := channel.NormalizeTenant(c.Tenant)
-	if err == nil {
-		err = channel.ValidateChannel(c.Channel)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
 	}
+	if err := channel.ValidateChannel(c.Channel); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	mode, err := channel.ParseMode(c.Mode)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -61,7 +66,9 @@ func (c *pubCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	defer conn.Close()
-	messages, bytes, err := c.publishAll(ctx, conn, tenant, std.in)
+	messages, bytes, err := publishAll(c.Message, std.in, func(payload []byte) error {
+		return conn.Send(ctx, channel.Message{Tenant: tenant, Channel: c.Channel, Mode: mode, Payload: payload})
+	})
 	if err == nil {
 		// The answer to a ping comes after the node has dealt with all that was sent before.
 		_, err = conn.Ping(ctx)
@@ -79,14 +86,15 @@ func (c *pubCommand) Run(ctx context.Context, std streams) error {
 	return nil
 }
 
-func (c *pubCommand) publishAll(ctx context.Context, conn *client.Client, tenant string, in io.Reader) (messages, bytes int, err error) {
-	if c.Message != nil {
-		return 1, len(*c.Message), conn.Publish(ctx, tenant, c.Channel, []byte(*c.Message))
+// publishAll publishes the message, or else each line of the input.
+func publishAll(message *string, in io.Reader, publish func(payload []byte) error) (messages, bytes int, err error) {
+	if message != nil {
+		return 1, len(*message), publish([]byte(*message))
 	}
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, channel.MaxPayloadLen+2)
 	for lines.Scan() {
-		if err := conn.Publish(ctx, tenant, c.Channel, lines.Bytes()); err != nil {
+		if err := publish(lines.Bytes()); err != nil {
 			return messages, bytes, err
 		}
 		messages++

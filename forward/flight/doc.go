@@ -28,10 +28,17 @@
 // A destination acknowledges every AckDelay while messages come: all up to a sequence, ranges above it, and for how long it
 // had the newest one, which gives the origin a clean time sample. Acknowledgements are never themselves acknowledged or sent again; the next one says all that the last did.
 //
+// # One subscriber
+//
+// A message for one subscriber (Arrival.One) that nobody takes is refused: acknowledgements list it until the base has passed it, and its
+// origin, which gets it back from Ack, sends it to another destination, outside of any order. Until the destination knows and can say what became of
+// such a message it does not acknowledge it.
+//
 // # Invariants
 //
 //  1. Incoming hands out every sequence at most once, and those of one channel in ascending order.
-//  2. Outgoing forgets a message only when it is acknowledged, past its deadline, or evicted, and tells which.
+//  2. Outgoing forgets a message only when it is acknowledged, refused, taken back, past its deadline, or evicted, and tells which.
 //  3. If every message sent often enough arrives once, Incoming hands out all of them.
 //  4. Incoming spans at most Window sequences and holds at most HoldBytes; what does not fit is refused unseen, so that it comes again.
+//  5. Of a message for one subscriber Outgoing learns that it was taken, or that it was refused, never both.
 package flight

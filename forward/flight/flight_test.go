@@ -16,6 +16,7 @@ import (
 type parcel struct {
 	channel  uint64
 	number   int // within its channel
+	one      bool
 	deadline time.Time
 }
 
@@ -53,6 +54,8 @@ type pair struct {
 	out       *Outgoing[parcel]
 	in        *Incoming[parcel]
 	got       []parcel
+	wants     func(parcel) bool // nil: all
+	refused   []parcel          // as the origin hears of it
 	expired   int
 	sends     int
 }
@@ -83,6 +86,15 @@ func (p *pair) carry(do func(now time.Time)) {
 	}
 }
 
+// deliver is the destination's subscribers.
+func (p *pair) deliver(got parcel) bool {
+	if p.wants != nil && !p.wants(got) {
+		return false
+	}
+	p.got = append(p.got, got)
+	return true
+}
+
 func (p *pair) send(seq, back, ahead uint64, item parcel) {
 	p.sends++
 	p.carry(func(now time.Time) {
@@ -92,7 +104,7 @@ func (p *pair) send(seq, back, ahead uint64, item parcel) {
 		if p.in == nil {
 			p.in = NewIncoming[parcel](3, seq-ahead)
 		}
-		p.in.Receive(now, Arrival[parcel]{seq, back, ahead, item, 100, item.deadline}, func(got parcel) { p.got = append(p.got, got) })
+		p.in.Receive(now, Arrival[parcel]{Seq: seq, Back: back, Ahead: ahead, Item: item, Size: 100, One: item.one, Deadline: item.deadline}, p.deliver)
 	})
 }
 
@@ -114,10 +126,13 @@ func (p *pair) step() {
 	if p.in == nil {
 		return
 	}
-	p.in.Expire(p.now, func(got parcel) { p.got = append(p.got, got) })
+	p.in.Expire(p.now, p.deliver)
 	a := new(wire.Ack)
 	if p.in.Ack(p.now, a) {
-		p.carry(func(now time.Time) { p.out.Ack(now, a) })
+		p.carry(func(now time.Time) {
+			_, refused := p.out.Ack(now, a)
+			p.refused = append(p.refused, refused...)
+		})
 	}
 }
 
@@ -160,7 +175,7 @@ func TestExactlyOnceInOrder(t *testing.T) {
 		channels := rapid.Uint64Range(1, 6).Draw(t, "channels")
 		sent := map[uint64]int{}
 		for range rapid.IntRange(1, 150).Draw(t, "messages") {
-			channel := p.rnd.Uint64N(channels)
+			channel := 1 + p.rnd.Uint64N(channels)
 			p.publish(parcel{channel: channel, number: sent[channel]})
 			sent[channel]++
 			p.run(time.Duration(p.rnd.IntN(4)) * 5 * time.Millisecond)
@@ -203,8 +218,12 @@ func TestHoleDelaysItsChannelOnly(t *testing.T) {
 	in := NewIncoming[string](1, 1)
 	now := time.Unix(0, 0)
 	var got []string
+	deliver := func(s string) bool {
+		got = append(got, s)
+		return true
+	}
 	take := func(seq, back, ahead uint64, item string) Verdict {
-		return in.Receive(now, Arrival[string]{seq, back, ahead, item, 10, now.Add(life)}, func(s string) { got = append(got, s) })
+		return in.Receive(now, Arrival[string]{Seq: seq, Back: back, Ahead: ahead, Item: item, Size: 10, Deadline: now.Add(life)}, deliver)
 	}
 	take(1, 0, 0, "a1")
 	// sequence 2 is a2, lost for now
@@ -223,13 +242,13 @@ func TestHoleDelaysItsChannelOnly(t *testing.T) {
 		t.Fatalf("got %v, want %v", got, want)
 	}
 	take(8, 1, 7, "c2") // 7 is c1, which never comes
-	in.Expire(now.Add(life-1), func(s string) { got = append(got, s) })
+	in.Expire(now.Add(life-1), deliver)
 	if len(got) != 6 {
 		t.Fatalf("let go before its deadline: %v", got)
 	}
-	in.Expire(now.Add(life), func(s string) { got = append(got, s) })
+	in.Expire(now.Add(life), deliver)
 	take(10, 1, 9, "d2")
-	in.Advance(10, func(s string) { got = append(got, s) }) // the origin has given 9 up
+	in.Advance(10, deliver) // the origin has given 9 up
 	if want := []string{"a1", "b1", "b2", "a2", "a3", "a4", "c2", "d2"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
@@ -240,7 +259,7 @@ func TestBounds(t *testing.T) {
 	in := NewIncoming[int](1, 1)
 	now := time.Unix(0, 0)
 	receive := func(seq, back uint64, size int) Verdict {
-		return in.Receive(now, Arrival[int]{Seq: seq, Back: back, Ahead: seq - 1, Size: size, Deadline: now.Add(life)}, func(int) {})
+		return in.Receive(now, Arrival[int]{Seq: seq, Back: back, Ahead: seq - 1, Size: size, Deadline: now.Add(life)}, func(int) bool { return true })
 	}
 	if v := receive(Window+1, 0, 1); v != Refused {
 		t.Errorf("beyond the window: %v", v)
@@ -255,7 +274,7 @@ func TestBounds(t *testing.T) {
 		t.Errorf("held beyond the bound: %v", v)
 	}
 	for _, bad := range []Arrival[int]{{}, {Seq: 5, Back: 5}, {Seq: 5, Ahead: 5}, {Seq: 0, Ahead: 1}} {
-		if v := in.Receive(now, bad, func(int) { t.Error("delivered nonsense") }); v != Refused {
+		if v := in.Receive(now, bad, func(int) bool { t.Error("delivered nonsense"); return true }); v != Refused {
 			t.Errorf("%+v: %v", bad, v)
 		}
 	}
@@ -271,7 +290,7 @@ func TestDeadlineEvictionAndNonsenseAcks(t *testing.T) {
 		t.Errorf("evicted %d, %v; %d left from %d", size, ok, o.Len(), o.Base())
 	}
 	for _, a := range []wire.Ack{{Floor: 4, Newest: 3}, {Floor: 0, Newest: 9}, {Floor: 1 << 60, Newest: 1 << 60}} {
-		if freed := o.Ack(now, &a); freed != 0 {
+		if freed, _ := o.Ack(now, &a); freed != 0 {
 			t.Errorf("%+v freed %d", a, freed)
 		}
 	}
@@ -289,7 +308,7 @@ func TestNothingIsSentTwiceWithoutLoss(t *testing.T) {
 		p := newPair(3)
 		p.delay, p.spread = delay, 10*time.Millisecond
 		for i := range 300 {
-			p.publish(parcel{channel: uint64(i % 3), number: i / 3})
+			p.publish(parcel{channel: uint64(1 + i%3), number: i / 3})
 			p.run(5 * time.Millisecond)
 		}
 		p.run(time.Second)
@@ -315,7 +334,10 @@ func TestOrderHoldsWhateverTheDeadlines(t *testing.T) {
 			sent = append(sent, Arrival[parcel]{Seq: seq, Back: back, Ahead: ahead, Item: item, Size: 1, Deadline: now.Add(seems)})
 		}
 		var got []parcel
-		deliver := func(p parcel) { got = append(got, p) }
+		deliver := func(p parcel) bool {
+			got = append(got, p)
+			return true
+		}
 		for _, a := range rapid.Permutation(sent).Draw(t, "order") {
 			now = now.Add(time.Millisecond)
 			if in == nil {
@@ -343,7 +365,7 @@ func TestSlowerPathIsLearnt(t *testing.T) {
 		if i == 100 {
 			p.delay = 300 * time.Millisecond
 		}
-		p.publish(parcel{channel: uint64(i % 3), number: i / 3})
+		p.publish(parcel{channel: uint64(1 + i%3), number: i / 3})
 		p.run(10 * time.Millisecond)
 	}
 	if again := p.sends - 400; again > 120 { // those of the first time-outs, before an acknowledgement could come

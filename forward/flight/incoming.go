@@ -1,6 +1,8 @@
 package flight
 
 import (
+	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -13,6 +15,8 @@ const (
 	HoldBytes = 8 << 20 // held for order, per origin
 	AckDelay  = 20 * time.Millisecond
 	ackRanges = 32
+
+	refusedMost = 1024 // messages for one subscriber that are remembered as refused, per origin
 )
 
 // Verdict is what became of a message that arrived.
@@ -25,6 +29,9 @@ const (
 	Refused                  // no room to remember or hold it; it must come again
 )
 
+// Deliver hands a message out and reports whether anybody took it. Only of a message for one subscriber (Arrival.One) does that matter.
+type Deliver[T any] func(T) (taken bool)
+
 // Incoming is what one run of an origin has sent to this node.
 type Incoming[T any] struct {
 	Boot uint64 // of the origin's run
@@ -36,6 +43,8 @@ type Incoming[T any] struct {
 	held   map[uint64]held[T]
 	after  map[uint64]uint64 // the held message that waits for a sequence
 	bytes  int
+	open   int       // held messages of which it is not known yet whether anybody takes them
+	passed []refusal // ascending: messages for one subscriber that nobody took
 	newest uint64    // newest sequence received
 	came   time.Time // when
 	ackAt  time.Time // when to acknowledge; zero: nothing to
@@ -45,7 +54,13 @@ type held[T any] struct {
 	item     T
 	waits    uint64 // sequence of its predecessor
 	size     int
+	one      bool
 	deadline time.Time
+}
+
+type refusal struct {
+	seq   uint64
+	until time.Time // its deadline, after which its origin has no use for the news
 }
 
 // NewIncoming is the window of an origin whose first message to arrive has this base.
@@ -58,6 +73,7 @@ type Arrival[T any] struct {
 	Seq, Back, Ahead uint64
 	Item             T
 	Size             int
+	One              bool      // for one subscriber: refused if nobody takes it
 	Deadline         time.Time // when it is let go even if its predecessor has not come
 }
 
@@ -67,7 +83,7 @@ func (in *Incoming[T]) Holds(a Arrival[T]) bool {
 }
 
 // Receive takes a message in and calls deliver for what can be delivered now, in order.
-func (in *Incoming[T]) Receive(now time.Time, a Arrival[T], deliver func(T)) Verdict {
+func (in *Incoming[T]) Receive(now time.Time, a Arrival[T], deliver Deliver[T]) Verdict {
 	if a.Seq == 0 || a.Ahead >= a.Seq || a.Back >= a.Seq {
 		return Refused
 	}
@@ -78,7 +94,7 @@ func (in *Incoming[T]) Receive(now time.Time, a Arrival[T], deliver func(T)) Ver
 	}
 	waits := a.Seq - a.Back
 	mustWait := a.Back > 0 && !in.delivered(waits)
-	if a.Seq > in.floor+Window || mustWait && in.bytes+a.Size > HoldBytes {
+	if a.Seq > in.floor+Window || mustWait && in.bytes+a.Size > HoldBytes || a.One && len(in.passed)+in.open >= refusedMost {
 		return Refused
 	}
 	in.mark(a.Seq)
@@ -86,18 +102,23 @@ func (in *Incoming[T]) Receive(now time.Time, a Arrival[T], deliver func(T)) Ver
 		in.newest, in.came = a.Seq, now
 	}
 	if mustWait {
-		in.held[a.Seq] = held[T]{a.Item, waits, a.Size, a.Deadline}
+		in.held[a.Seq] = held[T]{a.Item, waits, a.Size, a.One, a.Deadline}
 		in.after[waits] = a.Seq
 		in.bytes += a.Size
+		if a.One {
+			in.open++
+		}
 		return Accepted
 	}
-	deliver(a.Item)
+	if !deliver(a.Item) && a.One {
+		in.pass(a.Seq, a.Deadline)
+	}
 	in.follow(a.Seq, deliver)
 	return Accepted
 }
 
 // follow delivers what waited for seq, and what waited for that.
-func (in *Incoming[T]) follow(seq uint64, deliver func(T)) {
+func (in *Incoming[T]) follow(seq uint64, deliver Deliver[T]) {
 	for {
 		next, ok := in.after[seq]
 		if !ok {
@@ -109,18 +130,29 @@ func (in *Incoming[T]) follow(seq uint64, deliver func(T)) {
 	}
 }
 
-func (in *Incoming[T]) release(seq uint64, deliver func(T)) {
+func (in *Incoming[T]) release(seq uint64, deliver Deliver[T]) {
 	h := in.held[seq]
 	delete(in.held, seq)
 	if in.after[h.waits] == seq {
 		delete(in.after, h.waits)
 	}
 	in.bytes -= h.size
-	deliver(h.item)
+	if h.one {
+		in.open--
+	}
+	if !deliver(h.item) && h.one {
+		in.pass(seq, h.deadline)
+	}
+}
+
+// pass remembers that nobody took a message for one subscriber, so that acknowledgements say so until its origin knows.
+func (in *Incoming[T]) pass(seq uint64, until time.Time) {
+	at, _ := slices.BinarySearchFunc(in.passed, seq, func(r refusal, seq uint64) int { return cmp.Compare(r.seq, seq) })
+	in.passed = slices.Insert(in.passed, at, refusal{seq, until})
 }
 
 // Advance says that nothing below base will come any more: what waits for something there waits in vain.
-func (in *Incoming[T]) Advance(base uint64, deliver func(T)) {
+func (in *Incoming[T]) Advance(base uint64, deliver Deliver[T]) {
 	if base <= in.base {
 		return
 	}
@@ -129,11 +161,13 @@ func (in *Incoming[T]) Advance(base uint64, deliver func(T)) {
 		in.skip(base - 1)
 	}
 	in.letGo(deliver, func(h held[T]) bool { return h.waits < base })
+	in.passed = slices.DeleteFunc(in.passed, func(r refusal) bool { return r.seq < base })
 }
 
 // Expire lets go what has waited to its deadline. Whatever the origin sent before what that waited for is older still and no longer
 // wanted: delivered now, it might come after a later message of its channel.
-func (in *Incoming[T]) Expire(now time.Time, deliver func(T)) {
+func (in *Incoming[T]) Expire(now time.Time, deliver Deliver[T]) {
+	in.passed = slices.DeleteFunc(in.passed, func(r refusal) bool { return !now.Before(r.until) })
 	base := in.base
 	for _, h := range in.held {
 		if !now.Before(h.deadline) {
@@ -144,9 +178,11 @@ func (in *Incoming[T]) Expire(now time.Time, deliver func(T)) {
 }
 
 // Flush lets everything go, in order: the origin is gone.
-func (in *Incoming[T]) Flush(deliver func(T)) { in.letGo(deliver, func(held[T]) bool { return true }) }
+func (in *Incoming[T]) Flush(deliver Deliver[T]) {
+	in.letGo(deliver, func(held[T]) bool { return true })
+}
 
-func (in *Incoming[T]) letGo(deliver func(T), vain func(held[T]) bool) {
+func (in *Incoming[T]) letGo(deliver Deliver[T], vain func(held[T]) bool) {
 	var free []uint64
 	for seq, h := range in.held {
 		if vain(h) {
@@ -186,7 +222,7 @@ func (in *Incoming[T]) mark(seq uint64) {
 	}
 	in.above[i/64] |= 1 << (i % 64)
 	for in.received(in.floor + 1) {
-		in.pass()
+		in.step()
 	}
 }
 
@@ -197,12 +233,12 @@ func (in *Incoming[T]) skip(seq uint64) {
 		return
 	}
 	for in.floor < seq || in.received(in.floor+1) {
-		in.pass()
+		in.step()
 	}
 }
 
-// pass moves the floor by one.
-func (in *Incoming[T]) pass() {
+// step moves the floor by one.
+func (in *Incoming[T]) step() {
 	in.floor++
 	in.offset++
 	if in.offset == 64 {
@@ -218,20 +254,27 @@ func (in *Incoming[T]) acknowledge(now time.Time) {
 	}
 }
 
-// Ack is the acknowledgement to send if one is due; it then counts as sent.
+// Ack is the acknowledgement to send if one is due; it then counts as sent. A message for one subscriber is acknowledged when it is known
+// whether anybody took it, and not before there is room to say that nobody did: its origin keeps it until then.
 func (in *Incoming[T]) Ack(now time.Time, a *wire.Ack) bool {
 	if in.ackAt.IsZero() || now.Before(in.ackAt) {
 		return false
 	}
 	in.ackAt = time.Time{}
 	a.OriginBoot, a.Floor, a.Newest, a.Held = in.Boot, in.floor, in.newest, now.Sub(in.came)
-	a.Ranges = a.Ranges[:0]
-	for seq, end := in.floor+1, in.newest; seq <= end && len(a.Ranges) < ackRanges; {
-		for seq <= end && !in.received(seq) {
+	a.Ranges, a.Refused = a.Ranges[:0], a.Refused[:0]
+	for _, r := range in.passed[:min(len(in.passed), wire.MaxRefused)] {
+		a.Refused = append(a.Refused, r.seq)
+	}
+	if end := in.unsettled(); end <= a.Floor {
+		a.Floor = end - 1
+	}
+	for seq, end := a.Floor+1, in.newest; seq <= end && len(a.Ranges) < ackRanges; {
+		for seq <= end && !in.settled(seq) {
 			seq++
 		}
 		first := seq
-		for seq <= end && in.received(seq) {
+		for seq <= end && in.settled(seq) {
 			seq++
 		}
 		if first < seq {
@@ -239,6 +282,30 @@ func (in *Incoming[T]) Ack(now time.Time, a *wire.Ack) bool {
 		}
 	}
 	return true
+}
+
+// unsettled is the least sequence that was received and must not be acknowledged yet; the greatest of all if there is none.
+func (in *Incoming[T]) unsettled() uint64 {
+	least := uint64(math.MaxUint64)
+	if len(in.passed) > wire.MaxRefused {
+		least = in.passed[wire.MaxRefused].seq
+	}
+	if in.open > 0 {
+		for seq, h := range in.held {
+			if h.one {
+				least = min(least, seq)
+			}
+		}
+	}
+	return least
+}
+
+// settled reports whether a sequence can be acknowledged.
+func (in *Incoming[T]) settled(seq uint64) bool {
+	if !in.received(seq) || in.open > 0 && in.held[seq].one {
+		return false
+	}
+	return len(in.passed) <= wire.MaxRefused || seq < in.passed[wire.MaxRefused].seq
 }
 
 // Held is how many messages wait for their predecessor, and their bytes.

@@ -57,14 +57,19 @@ func NewOutgoing[T any](boot, first uint64, guess time.Duration) *Outgoing[T] {
 	return &Outgoing[T]{Boot: boot, base: first, channels: map[uint64]uint64{}, guess: guess}
 }
 
+// Unordered is the channel of messages that neither wait for others nor are waited for.
+const Unordered = 0
+
 // Add enters a message that is sent now and returns what it carries for this destination. The channel is a hash: two
 // channels that share one wait for each other, nothing worse.
 func (o *Outgoing[T]) Add(now time.Time, item T, channel uint64, size int, deadline time.Time) (seq, back, ahead uint64) {
 	seq = o.base + uint64(len(o.entries))
-	if last, ok := o.channels[channel]; ok {
-		back = seq - last
+	if channel != Unordered {
+		if last, ok := o.channels[channel]; ok {
+			back = seq - last
+		}
+		o.channels[channel] = seq
 	}
-	o.channels[channel] = seq
 	o.entries = append(o.entries, entry[T]{item: item, channel: channel, back: back, size: size, sent: now, deadline: deadline})
 	o.bytes += size
 	o.kept++
@@ -91,14 +96,21 @@ func (o *Outgoing[T]) timeout(tries int) time.Duration {
 	return min(max(guess, leastTimeout)<<min(max(tries, o.backOff), 5), mostTimeout)
 }
 
-// Ack takes an acknowledgement in and returns how many messages it freed. One that does not fit what was sent is ignored.
-func (o *Outgoing[T]) Ack(now time.Time, a *wire.Ack) (freed int) {
+// Ack takes an acknowledgement in and returns how many messages it freed, and which of them nobody wanted at the destination. One that does
+// not fit what was sent is ignored.
+func (o *Outgoing[T]) Ack(now time.Time, a *wire.Ack) (freed int, refused []T) {
 	end := o.base + uint64(len(o.entries)) // one past the newest
 	if a.Floor >= end || a.Newest >= end {
-		return 0
+		return 0, nil
 	}
 	if e := o.at(a.Newest); e != nil && !e.done && !e.again { // RFC 6298 §3, Karn: no sample of what was sent twice
 		o.sample(now.Sub(e.sent) - a.Held)
+	}
+	for _, seq := range a.Refused {
+		if e := o.at(seq); e != nil && !e.done {
+			refused = append(refused, e.item)
+			freed += o.finish(seq)
+		}
 	}
 	for seq := o.base; seq <= a.Floor; seq++ {
 		freed += o.finish(seq)
@@ -112,7 +124,19 @@ func (o *Outgoing[T]) Ack(now time.Time, a *wire.Ack) (freed int) {
 		}
 	}
 	o.trim()
-	return freed
+	return freed, refused
+}
+
+// Take gives up the messages that are wanted elsewhere and returns them, oldest first.
+func (o *Outgoing[T]) Take(wanted func(T) bool) (taken []T) {
+	for i := range o.entries {
+		if e := &o.entries[i]; !e.done && wanted(e.item) {
+			taken = append(taken, e.item)
+			o.finish(o.base + uint64(i))
+		}
+	}
+	o.trim()
+	return taken
 }
 
 func (o *Outgoing[T]) sample(took time.Duration) {

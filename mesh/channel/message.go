@@ -31,6 +31,16 @@ func (m Mode) String() string {
 	}
 }
 
+// ParseMode reads a mode's name. The error wraps ErrMode.
+func ParseMode(name string) (Mode, error) {
+	for m := Broadcast; m <= DeliverRandom; m++ {
+		if m.String() == name {
+			return m, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: %.40q, want %v, %v or %v", ErrMode, name, Broadcast, DeliverLowestLatency, DeliverRandom)
+}
+
 // Message is one publication. Payload is not copied: whoever makes the message says how long its bytes stay valid.
 type Message struct {
 	Tenant  string // as NormalizeTenant returns it

@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// MaxRanges is the most ranges of one Ack.
-const MaxRanges = 64
+// Bounds of what one Ack lists.
+const (
+	MaxRanges  = 64
+	MaxRefused = 64
+)
 
 // Ack tells an origin what a destination has received of it.
 type Ack struct {
@@ -17,13 +20,14 @@ type Ack struct {
 	Newest     uint64        // greatest sequence received
 	Held       time.Duration // for how long the destination has had the newest one; µs on the wire
 	Ranges     []Range       // received above the floor, ascending, apart
+	Refused    []uint64      // ascending: received for one subscriber of this node, which has none
 }
 
 // Range is sequences from First to Last.
 type Range struct{ First, Last uint64 }
 
 // AppendAck appends: kind 1 | boot, origin boot, floor, newest, held (µs), range count: uvarint each | per range the gap since what
-// stands before, and the length less one: uvarint each.
+// stands before, and the length less one: uvarint each | refused count | per refused the gap since the one before: uvarint each.
 func AppendAck(dst []byte, a *Ack) []byte {
 	dst = append(dst, byte(KindAck))
 	for _, v := range [...]uint64{a.Boot, a.OriginBoot, a.Floor, a.Newest, uint64(max(a.Held, 0) / time.Microsecond), uint64(len(a.Ranges))} {
@@ -35,10 +39,16 @@ func AppendAck(dst []byte, a *Ack) []byte {
 		dst = binary.AppendUvarint(dst, r.Last-r.First)
 		before = r.Last
 	}
+	dst = binary.AppendUvarint(dst, uint64(len(a.Refused)))
+	before = 0
+	for _, seq := range a.Refused {
+		dst = binary.AppendUvarint(dst, seq-before)
+		before = seq
+	}
 	return dst
 }
 
-// ParseAck reads an Ack into a, reusing its ranges.
+// ParseAck reads an Ack into a, reusing its slices.
 func ParseAck(b []byte, a *Ack) error {
 	r := reader{b: b}
 	r.kind(KindAck)
@@ -63,8 +73,26 @@ func ParseAck(b []byte, a *Ack) error {
 		a.Ranges = append(a.Ranges, Range{first, last})
 		before = last
 	}
+	a.Refused = r.ascending(a.Refused[:0], MaxRefused)
 	if err := r.done(); err != nil {
 		return fmt.Errorf("ack: %w", err)
 	}
 	return nil
+}
+
+// ascending reads a count and that many ascending numbers from 1, each as the gap since the one before.
+func (r *reader) ascending(dst []uint64, most int) []uint64 {
+	before := uint64(0)
+	for range r.count(most, 1) {
+		n := before + r.uvarint()
+		if r.err == nil && n <= before {
+			r.fail(fmt.Errorf("%w: %d after %d", ErrMalformed, n, before))
+		}
+		if r.err != nil {
+			break
+		}
+		dst = append(dst, n)
+		before = n
+	}
+	return dst
 }

@@ -29,7 +29,8 @@
 // # Ack
 //
 //	kind 1 | boot uvarint | origin boot uvarint | floor uvarint | newest uvarint | held uvarint (µs) |
-//	range count uvarint | per range: gap since what stands before uvarint, length less one uvarint
+//	range count uvarint | per range: gap since what stands before uvarint, length less one uvarint |
+//	refused count uvarint | per refused: gap since the one before uvarint
 //
 // It travels as the payload of a Message of class ack, from a destination to an origin.
 //

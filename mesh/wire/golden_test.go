@@ -55,7 +55,7 @@ func vectors() []vector {
 	leaving := Meta{ID: 1, Boot: 1, Leaving: true, Located: true, Lat: 1, Lon: -1}
 	ack := Ack{
 		Boot: 300, OriginBoot: 301, Floor: 1000, Newest: 1300, Held: 2500 * time.Microsecond,
-		Ranges: []Range{{1002, 1002}, {1100, 1300}},
+		Ranges: []Range{{1002, 1002}, {1100, 1300}}, Refused: []uint64{900, 1200},
 	}
 	return []vector{{
 		name: "ack",
@@ -65,9 +65,10 @@ func vectors() []vector {
 			e8 07
 			94 0a
 			c4 13
-			02 02 00 62 c8 01`,
+			02 02 00 62 c8 01
+			02 84 07 ac 02`,
 		append: func(dst []byte) []byte { return AppendAck(dst, &ack) }, parse: parseAck, value: ack,
-		uvarints: []int{2, 4, 6, 8, 10, 11, 12, 13, 14, 16}, trailing: ErrTrailing,
+		uvarints: []int{2, 4, 6, 8, 10, 11, 12, 13, 14, 16, 17, 19}, trailing: ErrTrailing,
 	}, {
 		name: "message",
 		hex: `01 00 02 10

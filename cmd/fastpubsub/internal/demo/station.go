@@ -60,10 +60,11 @@ func (s *station) open() error {
 		Identity: mesh.Identity{Key: s.key, Boot: s.boot}, Listen: s.listen, Client: listener.Addr().String(),
 		Join: s.join, Name: s.name, Region: place.Country, Place: &mesh.Place{Lat: place.Lat, Lon: place.Lon},
 		Network: s.network, Log: s.cluster.log, Timing: s.cluster.timing, Seed: s.cluster.seed + uint64(s.site) + 1,
-		Deliver: func(m channel.Message, t mesh.Trace) {
+		Deliver: func(m channel.Message, t mesh.Trace) bool {
 			s.trace(m, t)
-			hub.Deliver(m)
+			return hub.Deliver(m) > 0
 		},
+		Wants: hub.Wants,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
