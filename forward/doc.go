@@ -6,7 +6,7 @@
 // Two linked nodes share one QUIC connection with HTTP/3 on it. On that, the dialling node opens Config.Lanes extended CONNECT
 // requests (RFC 9220), ":protocol" fastpubsub-lane-1, which stay open and are used in both directions:
 //
-//	lane 0     control: Records, Digest and Want frames, and messages that carry them or SWIM packets
+//	lane 0     control: Records and digest frames, and messages that carry them or SWIM packets
 //	lane 1..   published messages by hash of (tenant, channel), which keeps a channel's order; all in lane 1 where the round trip is under 2 ms
 //
 // Request headers carry the node's boot and the lane's number; who the peer is follows from its TLS key alone. Datagrams

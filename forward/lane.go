@@ -84,7 +84,7 @@ func (l *Link) frame(index int, frame []byte, m *wire.Message) error {
 		return l.message(frame, m)
 	case kind == wire.KindTwin && index != controlLane:
 		return l.twinFrame(frame, m)
-	case index == controlLane && (kind == wire.KindRecords || kind == wire.KindDigest || kind == wire.KindWant):
+	case index == controlLane && (kind == wire.KindRecords || kind.IsDigest()):
 		return l.endpoint.cfg.Control(l.Peer, frame)
 	}
 	return fmt.Errorf("frame of kind %d in lane %d", kind, index)

@@ -214,7 +214,7 @@ func (l *Link) sendMessage(m *wire.Message, head []byte) error {
 	return nil
 }
 
-// SendControl queues a Records, Digest or Want frame on the control lane.
+// SendControl queues a Records or digest frame on the control lane.
 func (l *Link) SendControl(frame []byte) error { return l.sendControl(frame, nil) }
 
 func (l *Link) sendControl(head, tail []byte) error {

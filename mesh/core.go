@@ -63,6 +63,8 @@ type core struct {
 	wantsFree    time.Time // when old wants, if there are too many, are next looked for
 	sweepAt      time.Time
 	introAt      time.Time
+	awaiting     []awaited // in the order of their versions
+	askAt        time.Time // when nodes are next asked what they hold; zero: nobody needs to be
 	leaving      bool
 	computations uint64
 	effects      []effect
@@ -87,6 +89,10 @@ type peer struct {
 	twinAt   time.Time // when that was last said
 	lossy    time.Time // when the link last lost too much
 	lossFree time.Time // when it last did not
+	knows    uint64    // version of this node's interest that it said it holds
+	asked    uint64    // version that it was last asked for
+	askedAt  time.Time
+	owed     wire.Stamp // version of its interest that it is to be told of once it is held; zero: none
 }
 
 // active reports whether the node takes part in routes: SWIM's word, or that of a working link where SWIM errs.
@@ -123,6 +129,7 @@ func (c *core) step(now time.Time, events []event) []effect {
 	c.advertise(now)
 	c.computeRoutes(now)
 	c.exchange(now)
+	c.confirmSpread(now)
 	c.sendWants()
 	c.introduceStrangers(now)
 	c.sweep(now)
@@ -159,6 +166,12 @@ func (c *core) handle(now time.Time, e event) {
 		c.digestCame(now, e)
 	case wantCame:
 		c.answer(e.digest.From, e.digest.Entries)
+	case askCame:
+		c.askCame(now, e)
+	case haveCame:
+		c.haveCame(e)
+	case spreadAwaited:
+		c.awaitSpread(e.id)
 	case interestChanged:
 		c.interestChanged(now, e)
 	case leaving:
@@ -181,6 +194,7 @@ func (c *core) next(now time.Time) time.Time {
 		earlier(t)
 	}
 	earlier(c.interestDue)
+	earlier(c.askAt)
 	if c.routesDirty {
 		earlier(c.spfAt.Add(spfPause))
 	}

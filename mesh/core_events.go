@@ -69,6 +69,11 @@ type (
 	}
 	// wantCame: a node asks for records newer than those listed.
 	wantCame struct{ digest wire.Digest }
+	// askCame: a node asks to be told once this one holds the version of its interest; haveCame: the answer.
+	askCame  struct{ digest wire.Digest }
+	haveCame struct{ digest wire.Digest }
+	// spreadAwaited: somebody wants to know when all nodes know of the interest told before. IDs are the owner's, each used once.
+	spreadAwaited struct{ id uint64 }
 	// interestChanged: the first local subscriber of a pattern came, or the last went.
 	interestChanged struct {
 		tenant  string
@@ -90,6 +95,9 @@ func (polled) event()          {}
 func (recordsCame) event()     {}
 func (digestCame) event()      {}
 func (wantCame) event()        {}
+func (askCame) event()         {}
+func (haveCame) event()        {}
+func (spreadAwaited) event()   {}
 func (interestChanged) event() {}
 func (leaving) event()         {}
 
@@ -112,7 +120,7 @@ type (
 		peer wire.NodeID
 		seq  uint32
 	}
-	// sendControl: send a Records, Digest or Want frame to a node, by its link or else over the mesh.
+	// sendControl: send a Records or digest frame to a node, by its link or else over the mesh.
 	sendControl struct {
 		to    wire.NodeID
 		frame []byte
@@ -140,6 +148,8 @@ type (
 		peer wire.NodeID
 		on   bool
 	}
+	// spreadDone: all nodes know of the interest that these wait for.
+	spreadDone struct{ ids []uint64 }
 	// notice: a change worth a log line.
 	notice struct {
 		what string
@@ -160,5 +170,6 @@ func (publishRoutes) effect() {}
 func (setRTT) effect()        {}
 func (introduce) effect()     {}
 func (setTwin) effect()       {}
+func (spreadDone) effect()    {}
 func (notice) effect()        {}
 func (impostor) effect()      {}

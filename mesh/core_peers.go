@@ -37,6 +37,7 @@ func (c *core) memberUp(now time.Time, e memberUp) {
 		return
 	}
 	p.member = true
+	p.knows, p.asked = 0, 0
 	p.dialWait = 0
 	p.dialAt = now
 	if c.self > p.id {
@@ -77,6 +78,7 @@ func (c *core) activate(p *peer) {
 			c.use(chain.records)
 		}
 	}
+	c.payOwed(p)
 	c.usableDirty, c.costsDirty = true, true
 }
 
@@ -86,6 +88,7 @@ func (c *core) deactivate(p *peer) {
 		c.routesDirty = true
 	}
 	c.index.Remove(p.id)
+	p.knows, p.asked, p.owed = 0, 0, wire.Stamp{}
 	c.usableDirty, c.costsDirty, c.urgent = true, true, true
 }
 

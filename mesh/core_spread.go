@@ -53,6 +53,7 @@ func (c *core) take(now time.Time, r wire.Record) verdict {
 		delete(c.wants, key)
 		if p.active() {
 			c.use(c.store.entries[key].records[len(c.store.entries[key].records)-1:])
+			c.payOwed(p)
 		}
 	}
 	return got

@@ -112,6 +112,8 @@ func (n *Node) carryOut(e effect, stop context.CancelCauseFunc) {
 		n.mu.Unlock()
 	case publishRoutes:
 		n.publishRoutes(e)
+	case spreadDone:
+		n.spreads.done(e.ids)
 	case notice:
 		n.log.Info().Stringer("peer", e.peer).Str("detail", e.text).Msg(e.what)
 	case impostor:
@@ -202,19 +204,22 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 			return err
 		}
 		n.post(recordsCame{from: from, records: records})
-	case wire.KindDigest, wire.KindWant:
+	default:
 		kind, d, err := wire.ParseDigest(frame)
 		if err != nil {
 			return err
 		}
 		d.From = from
-		if kind == wire.KindWant {
+		switch kind {
+		case wire.KindWant:
 			n.post(wantCame{d})
-		} else {
+		case wire.KindAsk:
+			n.post(askCame{d})
+		case wire.KindHave:
+			n.post(haveCame{d})
+		default:
 			n.post(digestCame{digest: d, whole: true})
 		}
-	default:
-		return fmt.Errorf("%w: control frame of kind %d", wire.ErrMalformed, frame[0])
 	}
 	return nil
 }

@@ -70,6 +70,7 @@ type Node struct {
 	core      *core // owned by loop
 	index     *interest.Index
 	lookups   lookups
+	spreads   spreads
 	log       zerolog.Logger
 	events    chan event
 	asks      chan func(*core)

@@ -100,3 +100,46 @@ func (n *Node) arrived(m *wire.Message) (taken bool) {
 	}
 	return false
 }
+
+// spreadsMost bounds those who wait to hear that interest has spread.
+const spreadsMost = 1 << 16
+
+// spreads is what to call when interest has spread.
+type spreads struct {
+	mu      sync.Mutex // guards what follows
+	last    uint64
+	waiting map[uint64]func()
+}
+
+// add keeps f and returns its ID; false if too many wait.
+func (s *spreads) add(f func()) (id uint64, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) >= spreadsMost {
+		return 0, false
+	}
+	if s.waiting == nil {
+		s.waiting = map[uint64]func(){}
+	}
+	s.last++
+	s.waiting[s.last] = f
+	return s.last, true
+}
+
+func (s *spreads) done(ids []uint64) {
+	for _, id := range ids {
+		s.mu.Lock()
+		f := s.waiting[id]
+		delete(s.waiting, id)
+		s.mu.Unlock()
+		f()
+	}
+}
+
+// AfterSpread has f called when every node known then has said that it goes by the interest set before. It is called once, by the node's own
+// goroutine, so it must not block; or never, if the node stops, or if more than 65,536 wait.
+func (n *Node) AfterSpread(f func()) {
+	if id, ok := n.spreads.add(f); ok {
+		n.post(spreadAwaited{id})
+	}
+}

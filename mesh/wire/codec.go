@@ -27,6 +27,8 @@ const (
 	KindEcho    Kind = 6
 	KindAck     Kind = 7
 	KindTwin    Kind = 8 // number uvarint, then a Message frame that also travels on another connection
+	KindAsk     Kind = 9 // a Digest of what the receiver is to say it holds, once it does
+	KindHave    Kind = 10
 )
 
 // AppendFrame appends head and tail as one length-prefixed frame. They must not both be empty.

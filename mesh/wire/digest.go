@@ -19,7 +19,13 @@ type Digest struct {
 	Entries []DigestEntry
 }
 
-// AppendDigest appends the digest under the given kind: KindDigest for all that a node holds, KindWant for what it asks for.
+// IsDigest reports whether frames of this kind are digests, whatever is meant by them.
+func (k Kind) IsDigest() bool {
+	return k == KindDigest || k == KindWant || k == KindAsk || k == KindHave
+}
+
+// AppendDigest appends the digest under the given kind: KindDigest for all that a node holds, KindWant for what it asks for, KindAsk for versions that
+// the receiver is to confirm once it holds them or later ones, KindHave to confirm.
 func AppendDigest(dst []byte, kind Kind, d *Digest) []byte {
 	dst = append(dst, byte(kind))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(d.From))
@@ -33,11 +39,11 @@ func AppendDigest(dst []byte, kind Kind, d *Digest) []byte {
 	return dst
 }
 
-// ParseDigest reads a Digest or Want frame and says which of the two it is.
+// ParseDigest reads a Digest, Want, Ask or Have frame and says which of them it is.
 func ParseDigest(b []byte) (Kind, Digest, error) {
 	r := reader{b: b}
 	kind := Kind(r.byte())
-	if r.err == nil && kind != KindDigest && kind != KindWant {
+	if r.err == nil && !kind.IsDigest() {
 		r.fail(fmt.Errorf("%w: kind %d", ErrMalformed, kind))
 	}
 	d := Digest{From: NodeID(r.uint64())}

@@ -12,7 +12,7 @@ import (
 func TestDigestLimits(t *testing.T) {
 	for n, want := range map[int]error{0: nil, MaxDigest: nil, MaxDigest + 1: ErrLimit} {
 		d := Digest{From: 1, Entries: slices.Repeat([]DigestEntry{{Origin: 2, Kind: RecordLinks}}, n)}
-		for _, kind := range []Kind{KindDigest, KindWant} {
+		for _, kind := range []Kind{KindDigest, KindWant, KindAsk, KindHave} {
 			gotKind, got, err := ParseDigest(AppendDigest(nil, kind, &d))
 			if !errors.Is(err, want) || want == nil && (gotKind != kind || !slices.Equal(got.Entries, d.Entries)) {
 				t.Errorf("%d entries: %v, want %v", n, err, want)
@@ -37,7 +37,7 @@ func TestDigestMalformed(t *testing.T) {
 	for kind := range 256 {
 		frame[0] = byte(kind)
 		got, _, err := ParseDigest(frame)
-		if Kind(kind) == KindDigest || Kind(kind) == KindWant {
+		if Kind(kind).IsDigest() {
 			if err != nil || got != Kind(kind) {
 				t.Errorf("kind %d: %d, %v", kind, got, err)
 			}

@@ -2,7 +2,7 @@
 //
 // # Where each message travels
 //
-//	lane streams     length-prefixed frames: Message, Records, Digest, Want (AppendFrame, SplitFrame)
+//	lane streams     length-prefixed frames: Message, Records, Digest, Want, Ask, Have (AppendFrame, SplitFrame)
 //	link datagrams   Probe and Echo, one each
 //	SWIM user data   Records or Digest, one each, as piggyback
 //	SWIM metadata    Meta
@@ -50,12 +50,12 @@
 //
 // with the links ascending by to. The body of an interest record is specified by package interest.
 //
-// # Records, Digest, Want
+// # Records, Digest, Want, Ask, Have
 //
 //	kind 1 | record, record ...
 //	kind 1 | from 8 | entry count uvarint | for each entry: origin 8, record kind 1, boot uvarint, version uvarint
 //
-// Digest and Want differ in kind alone.
+// Digest, Want, Ask and Have differ in kind alone.
 //
 // # Probe, Echo
 //
@@ -86,7 +86,7 @@ const (
 	MaxPayload      = 65535          // payload of a Message
 	MaxRecordBody   = 2<<20 + 1024   // body of a Record
 	MaxLinks        = 4096           // links in one link-state body
-	MaxDigest       = 64 << 10       // entries of one Digest or Want
+	MaxDigest       = 64 << 10       // entries of one Digest
 	MaxMeta         = 512            // SWIM metadata, which memberlist caps
 	MaxName         = 64             // name and region in Meta
 	maxClient       = 256            // client address in Meta

@@ -14,7 +14,7 @@ type Class byte
 const (
 	ClassPublish Class = 0 // a client's message; tenant, channel and mode are meant
 	ClassSWIM    Class = 1 // a SWIM packet for a node without a direct path; the payload is the packet
-	ClassControl Class = 2 // a Records, Digest or Want frame for a node without a direct link
+	ClassControl Class = 2 // a Records or digest frame for a node without a direct link
 	ClassAck     Class = 3 // an Ack for the origin of published messages
 	maxClass           = ClassAck
 )

@@ -171,7 +171,7 @@ func TestLinksRoundTrip(t *testing.T) {
 
 func TestDigestRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		kind := rapid.SampledFrom([]Kind{KindDigest, KindWant}).Draw(t, "kind")
+		kind := rapid.SampledFrom([]Kind{KindDigest, KindWant, KindAsk, KindHave}).Draw(t, "kind")
 		want := digests().Draw(t, "digest")
 		gotKind, got, err := ParseDigest(AppendDigest(nil, kind, &want))
 		if err != nil || gotKind != kind || got.From != want.From || !slices.Equal(got.Entries, want.Entries) {

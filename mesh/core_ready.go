@@ -1,0 +1,128 @@
+package mesh
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// How nodes are asked which version of this node's interest they hold: all of them about every askPause at most, and a millisecond more for each, so
+// that subscriptions by the thousand cost a bounded number of frames; one that does not answer, again after askAgain.
+const (
+	askPause = 30 * time.Millisecond
+	askEach  = time.Millisecond
+	askAgain = time.Second
+)
+
+// awaited is somebody who waits for all nodes to hold a version of this node's interest.
+type awaited struct{ id, version uint64 }
+
+// awaitSpread notes somebody who waits for all that was told before, what is still gathered included.
+func (c *core) awaitSpread(id uint64) {
+	version := c.version[wire.RecordInterest]
+	if !c.interestDue.IsZero() {
+		version++ // if the flush finds nothing new, confirmSpread sees to it
+	}
+	c.awaiting = append(c.awaiting, awaited{id, version})
+}
+
+// confirmSpread tells those whose version is everywhere, and asks the nodes of which that is not known.
+func (c *core) confirmSpread(now time.Time) {
+	c.askAt = time.Time{}
+	if len(c.awaiting) == 0 {
+		return
+	}
+	newest := c.version[wire.RecordInterest]
+	least, active := newest, 0
+	for _, p := range c.peers {
+		if p.active() {
+			active++
+			least = min(least, p.knows)
+		}
+	}
+	end := 0
+	for end < len(c.awaiting) && (c.awaiting[end].version <= least || least == newest && c.interestDue.IsZero()) {
+		end++
+	}
+	if end > 0 {
+		var ids []uint64
+		for _, a := range c.awaiting[:end] {
+			ids = append(ids, a.id)
+		}
+		c.do(spreadDone{ids})
+		c.awaiting = slices.Delete(c.awaiting, 0, end)
+	}
+	if len(c.awaiting) > 0 && least < newest {
+		c.ask(now, newest, askPause+time.Duration(active)*askEach)
+	}
+}
+
+// ask asks each node that may lack a version of this node's interest, at most so often.
+func (c *core) ask(now time.Time, version uint64, pause time.Duration) {
+	question := wire.AppendDigest(nil, wire.KindAsk, c.ownInterest(version))
+	for _, id := range slices.Sorted(maps.Keys(c.peers)) {
+		p := c.peers[id]
+		if !p.active() || p.knows >= version {
+			continue
+		}
+		at := p.askedAt.Add(askAgain)
+		if p.asked < version {
+			at = p.askedAt.Add(pause)
+		}
+		if now.Before(at) {
+			if c.askAt.IsZero() || at.Before(c.askAt) {
+				c.askAt = at
+			}
+			continue
+		}
+		p.asked, p.askedAt = version, now
+		c.do(sendControl{id, question})
+	}
+	if c.askAt.IsZero() {
+		c.askAt = now.Add(askAgain)
+	}
+}
+
+// ownInterest is a digest of a version of this node's interest.
+func (c *core) ownInterest(version uint64) *wire.Digest {
+	entry := wire.DigestEntry{Origin: c.self, Kind: wire.RecordInterest, Stamp: wire.Stamp{Boot: c.boot, Version: version}}
+	return &wire.Digest{From: c.self, Entries: []wire.DigestEntry{entry}}
+}
+
+// askCame notes what a node wants to be told of; only of its own interest.
+func (c *core) askCame(now time.Time, e askCame) {
+	p := c.peers[e.digest.From]
+	for _, entry := range e.digest.Entries {
+		if p == nil || entry.Origin != p.id || entry.Kind != wire.RecordInterest {
+			continue
+		}
+		p.owed = entry.Stamp
+		if key := (recordKey{p.id, wire.RecordInterest}); c.store.stamp(key).Compare(p.owed) < 0 {
+			c.want(now, p.id, key)
+		}
+		c.payOwed(p)
+	}
+}
+
+// payOwed tells a node, if it asked, that what it asked for is in use here.
+func (c *core) payOwed(p *peer) {
+	held := c.store.stamp(recordKey{p.id, wire.RecordInterest})
+	if p.owed == (wire.Stamp{}) || held.Compare(p.owed) < 0 || !p.active() {
+		return
+	}
+	p.owed = wire.Stamp{}
+	entry := wire.DigestEntry{Origin: p.id, Kind: wire.RecordInterest, Stamp: held}
+	c.do(sendControl{p.id, wire.AppendDigest(nil, wire.KindHave, &wire.Digest{From: c.self, Entries: []wire.DigestEntry{entry}})})
+}
+
+// haveCame takes a node's word for what it holds of this node's interest.
+func (c *core) haveCame(e haveCame) {
+	p := c.peers[e.digest.From]
+	for _, entry := range e.digest.Entries {
+		if p != nil && entry.Origin == c.self && entry.Kind == wire.RecordInterest && entry.Stamp.Boot == c.boot {
+			p.knows = max(p.knows, min(entry.Stamp.Version, c.version[wire.RecordInterest]))
+		}
+	}
+}
