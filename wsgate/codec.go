@@ -35,6 +35,7 @@ const (
 	eventSubscribed event = iota + 1
 	eventUnsubscribed
 	eventPublished
+	eventReady
 	eventPong
 	eventError
 )
@@ -42,7 +43,7 @@ const (
 // reply answers one command, or reports a fault nobody asked about. appendLine and appendJSONReply write it.
 type reply struct {
 	event  event
-	tenant string // for eventSubscribed and eventUnsubscribed
+	tenant string // for eventSubscribed, eventUnsubscribed and eventReady
 	name   string // their pattern
 	fault  fault  // for eventError
 	id     []byte // as in command

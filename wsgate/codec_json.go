@@ -128,6 +128,8 @@ func newJSONReply(r reply) []byte {
 		out.Event = "subscribed"
 	case eventUnsubscribed:
 		out.Event = "unsubscribed"
+	case eventReady:
+		out.Event = "ready"
 	case eventPong:
 		out.Event = "pong"
 	case eventPublished:

@@ -37,6 +37,8 @@ func appendLine(dst []byte, r reply) []byte {
 		return appendJoined(dst, "OK:SUB:", r.tenant, ":", r.name)
 	case eventUnsubscribed:
 		return appendJoined(dst, "OK:UNSUB:", r.tenant, ":", r.name)
+	case eventReady:
+		return appendJoined(dst, "READY:", r.tenant, ":", r.name)
 	case eventPong:
 		return append(dst, "PONG"...)
 	case eventError:

@@ -281,6 +281,7 @@ func TestRepliesGolden(t *testing.T) {
 	}{
 		{reply{event: eventSubscribed, tenant: "t", name: "a.#"}, "OK:SUB:t:a.#", `{"event":"subscribed","tenant":"t","channel":"a.#"}`},
 		{reply{event: eventUnsubscribed, tenant: "~", name: "a.>", id: []byte("1")}, "OK:UNSUB:~:a.>", `{"event":"unsubscribed","id":1,"tenant":"~","channel":"a.>"}`},
+		{reply{event: eventReady, tenant: "t", name: "a.#"}, "READY:t:a.#", `{"event":"ready","tenant":"t","channel":"a.#"}`},
 		{reply{event: eventPong}, "PONG", `{"event":"pong"}`},
 		{reply{event: eventPublished}, "", ""},
 		{reply{event: eventPublished, id: []byte(`"x"`)}, "", `{"event":"published","id":"x"}`},

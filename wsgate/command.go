@@ -110,6 +110,9 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	}
 	s.server.hub.settle(in, s.server.broker.SetInterest)
 	s.answer(ctx, reply{event: eventSubscribed, tenant: tenant, name: pattern.String(), id: c.id})
+	s.server.broker.AfterSpread(func() { // there is no hurry: without room for it the client is not told
+		_, _ = s.box.offer(s.encode(reply{event: eventReady, tenant: tenant, name: pattern.String(), id: c.id}))
+	})
 	return nil
 }
 

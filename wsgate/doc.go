@@ -12,6 +12,7 @@
 // One line each:
 //
 //	SUB:<tenant>:<pattern>     OK:SUB:<tenant>:<pattern>      an empty tenant is "~", and acknowledged as such
+//	                           READY:<tenant>:<pattern>       later, once the whole overlay knows of the subscription
 //	UNSUB:<tenant>:<pattern>   OK:UNSUB:<tenant>:<pattern>    also without such a subscription
 //	PING                       PONG
 //	                           ERR:<code>[:<detail>]
@@ -42,6 +43,7 @@
 // all deliveries made from then on:
 //
 //	{"action":"subscribe","tenant":"t","channel":"a.#"}          {"event":"subscribed","tenant":"t","channel":"a.#"}
+//	                                                             {"event":"ready","tenant":"t","channel":"a.#"}
 //	{"action":"unsubscribe","tenant":"t","channel":"a.#"}        {"event":"unsubscribed","tenant":"t","channel":"a.#"}
 //	{"action":"publish","tenant":"t","channel":"a","payload":"x"}   {"event":"published","id":…}, only if there was an id
 //	{"action":"ping"}                                            {"event":"pong"}

@@ -41,7 +41,7 @@ func (s *Server) routes(upgrade http.HandlerFunc) http.Handler {
 			writeText(w, http.StatusServiceUnavailable, "not ready\n")
 		}
 	})
-	mux.HandleFunc("GET /v1/mesh", s.describe)
+	mux.HandleFunc("GET /v1/mesh", s.serveMesh)
 	for pattern, handler := range s.handlers {
 		mux.Handle(pattern, handler)
 	}
@@ -56,8 +56,8 @@ func writeText(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-func (s *Server) describe(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.Marshal(s.broker.Describe())
+func (s *Server) serveMesh(w http.ResponseWriter, _ *http.Request) {
+	body, err := json.Marshal(s.describe())
 	if err != nil {
 		s.log.Error().Err(err).Msg("description of the overlay")
 		writeText(w, http.StatusInternalServerError, "no description\n")

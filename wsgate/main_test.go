@@ -32,6 +32,7 @@ type loopback struct {
 	calls     map[string][]bool // SetInterest, by tenant:pattern
 	stuck     chan struct{}     // Publish waits for it to be closed, if not nil
 	fail      error
+	awaiting  []func()
 }
 
 func (l *loopback) Publish(ctx context.Context, m channel.Message) error {
@@ -64,7 +65,12 @@ func (l *loopback) SetInterest(tenant string, p channel.Pattern, wanted bool) {
 	l.calls[key] = append(l.calls[key], wanted)
 }
 
-func (l *loopback) Describe() any { return map[string]any{"nodes": 1} }
+// AfterSpread never calls: most tests are not about that.
+func (l *loopback) AfterSpread(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awaiting = append(l.awaiting, f)
+}
 
 // set changes how Publish behaves.
 func (l *loopback) set(stuck chan struct{}, fail error) {
@@ -92,6 +98,7 @@ func inWorld(t *testing.T, cfg Config, test func(t *testing.T, w *world)) {
 		defer w.net.Close()
 		w.broker = &loopback{hub: w.hub, calls: map[string][]bool{}}
 		cfg.Hub, cfg.Broker = w.hub, w.broker
+		cfg.Describe = func() any { return map[string]any{"nodes": 1} }
 		server, err := New(cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -24,8 +24,8 @@ type Broker interface {
 	// SetInterest tells that the first local subscriber of a pattern came, or the last one went. Calls for one (tenant,
 	// pattern) do not overlap.
 	SetInterest(tenant string, p channel.Pattern, wanted bool)
-	// Describe is the overlay's state for GET /v1/mesh; it is encoded as JSON.
-	Describe() any
+	// AfterSpread calls f once, when the whole overlay goes by the interest set before, or never. f does not block.
+	AfterSpread(f func())
 }
 
 // Server serves clients: WebSocket sessions and a few pages.
@@ -35,6 +35,7 @@ type Server struct {
 	log      zerolog.Logger
 	version  string
 	ready    func() bool
+	describe func() any
 	handlers map[string]http.Handler
 	limits   Limits
 	timing   Timing
@@ -55,9 +56,13 @@ func New(cfg Config) (*Server, error) {
 		log:      cfg.Logger,
 		version:  cfg.Version,
 		ready:    cfg.Ready,
+		describe: cfg.Describe,
 		handlers: cfg.Handlers,
 		limits:   cfg.Limits.withDefaults(),
 		timing:   cfg.Timing.withDefaults(),
+	}
+	if s.describe == nil {
+		s.describe = func() any { return struct{}{} }
 	}
 	if s.ready == nil {
 		s.ready = func() bool { return true }

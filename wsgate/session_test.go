@@ -204,6 +204,27 @@ func TestPayloadEdge(t *testing.T) {
 	})
 }
 
+// TestReady: the client hears that the overlay knows of its subscription when that is so, after the acknowledgement, and not at all when it is gone.
+func TestReady(t *testing.T) {
+	inWorld(t, Config{}, func(t *testing.T, w *world) {
+		c, gone := w.dial("llps.v1"), w.dial("llps.v1")
+		c.ask("SUB:t:a.*", "OK:SUB:t:a.*")
+		gone.ask("SUB:t:b", "OK:SUB:t:b")
+		gone.conn.Close()
+		c.ask("PING", "PONG")
+		w.broker.mu.Lock()
+		awaiting := w.broker.awaiting
+		w.broker.mu.Unlock()
+		for _, f := range awaiting {
+			f()
+		}
+		if got := c.line(); got != "READY:t:a.*" {
+			t.Errorf("got %q", got)
+		}
+		c.quiet()
+	})
+}
+
 // TestModes: the mode of a publication reaches the Broker, whatever form it comes in.
 func TestModes(t *testing.T) {
 	inWorld(t, Config{}, func(t *testing.T, w *world) {

@@ -65,7 +65,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		_ = listener.Close()
 		return err
 	}
-	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Logger: log, Version: versionText()})
+	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Describe: node.Describe, Logger: log, Version: versionText()})
 	if err != nil {
 		_ = listener.Close()
 		return errors.Join(err, runEnded(node))

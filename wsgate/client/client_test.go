@@ -42,7 +42,7 @@ func (l loopback) Publish(_ context.Context, m channel.Message) error {
 	return nil
 }
 func (loopback) SetInterest(string, channel.Pattern, bool) {}
-func (loopback) Describe() any                             { return nil }
+func (loopback) AfterSpread(func())                        {}
 
 // world is a network in a bubble, with servers that can be killed and started again.
 type world struct {

@@ -69,7 +69,7 @@ func (s *station) open() error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Logger: zerolog.Nop()})
+	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Describe: node.Describe, Logger: zerolog.Nop()})
 	if err != nil {
 		return errors.Join(err, listener.Close(), unused(node))
 	}
