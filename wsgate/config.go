@@ -18,6 +18,7 @@ type Config struct {
 	Logger   zerolog.Logger          // the zero value logs nothing
 	Version  string                  // shown on the text page
 	Ready    func() bool             // what /readyz says; nil means always ready
+	Edges    func() []Edge           // the nodes that clients can connect to, for GET /v1/bootstrap; nil means none
 	Describe func() any              // the overlay's state for GET /v1/mesh, to be encoded as JSON; nil means {}
 	Handlers map[string]http.Handler // further pages, by http.ServeMux pattern; a pattern ServeMux refuses panics
 

@@ -4,8 +4,8 @@
 // # Handshake
 //
 // WebSocket requests are taken at /ws and /. The subprotocol llps.v1 is echoed if it was offered, and nothing else ever
-// is. There is no compression, so that one encoded frame serves all connections. Other pages: /ping, /healthz, /readyz
-// and /v1/mesh.
+// is. There is no compression, so that one encoded frame serves all connections. Other pages: /ping, /healthz,
+// /readyz, /v1/mesh, and /v1/bootstrap, which lists the nodes that a client may choose from: {"edges":[{"host":"h:port", …}]}.
 //
 // # Text messages
 //

@@ -2,7 +2,6 @@ package wsgate
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"net/http"
 	"strings"
@@ -30,7 +29,7 @@ func (s *Server) routes(upgrade http.HandlerFunc) http.Handler {
 			return
 		}
 		writeText(w, http.StatusOK, "FastPubSub "+s.version+"\n\n"+
-			"WebSocket "+subprotocol+" at /ws and /; also /ping, /healthz, /readyz, /v1/mesh\n")
+			"WebSocket "+subprotocol+" at /ws and /; also /ping, /healthz, /readyz, /v1/bootstrap, /v1/mesh\n")
 	})
 	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "pong") })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
@@ -42,6 +41,7 @@ func (s *Server) routes(upgrade http.HandlerFunc) http.Handler {
 		}
 	})
 	mux.HandleFunc("GET /v1/mesh", s.serveMesh)
+	mux.HandleFunc("GET /v1/bootstrap", s.serveEdges)
 	for pattern, handler := range s.handlers {
 		mux.Handle(pattern, handler)
 	}
@@ -57,16 +57,7 @@ func writeText(w http.ResponseWriter, status int, body string) {
 }
 
 func (s *Server) serveMesh(w http.ResponseWriter, _ *http.Request) {
-	body, err := json.Marshal(s.describe())
-	if err != nil {
-		s.log.Error().Err(err).Msg("description of the overlay")
-		writeText(w, http.StatusInternalServerError, "no description\n")
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	// The client is gone if this fails.
-	_, _ = w.Write(append(body, '\n'))
+	writeJSON(w, http.StatusOK, s.describe())
 }
 
 // upgrade makes a session of a WebSocket request. ctx ends what the session asks of the Broker; the context of the

@@ -36,6 +36,10 @@ type Server struct {
 	version  string
 	ready    func() bool
 	describe func() any
+
+	listEdges func() []Edge
+	edges     edgeList
+
 	handlers map[string]http.Handler
 	limits   Limits
 	timing   Timing
@@ -51,15 +55,19 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("wsgate: config: %w", err)
 	}
 	s := &Server{
-		hub:      cfg.Hub,
-		broker:   cfg.Broker,
-		log:      cfg.Logger,
-		version:  cfg.Version,
-		ready:    cfg.Ready,
-		describe: cfg.Describe,
-		handlers: cfg.Handlers,
-		limits:   cfg.Limits.withDefaults(),
-		timing:   cfg.Timing.withDefaults(),
+		hub:       cfg.Hub,
+		broker:    cfg.Broker,
+		log:       cfg.Logger,
+		version:   cfg.Version,
+		ready:     cfg.Ready,
+		describe:  cfg.Describe,
+		listEdges: cfg.Edges,
+		handlers:  cfg.Handlers,
+		limits:    cfg.Limits.withDefaults(),
+		timing:    cfg.Timing.withDefaults(),
+	}
+	if s.listEdges == nil {
+		s.listEdges = func() []Edge { return nil }
 	}
 	if s.describe == nil {
 		s.describe = func() any { return struct{}{} }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,17 +22,18 @@ import (
 
 // nodeCommand runs a node.
 type nodeCommand struct {
-	Listen    string   `default:"127.0.0.1:7946" help:"UDP address for other nodes." placeholder:"HOST:PORT"`
-	Advertise string   `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
-	WS        string   `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients." placeholder:"HOST:PORT"`
-	Join      []string `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
-	Name      string   `help:"Name of this node, for people."`
-	Region    string   `help:"Region of this node, for people and clients."`
-	Geo       string   `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
-	DataDir   string   `help:"Directory that keeps the node's key and the members last known; without it every start is a new node." placeholder:"DIR" type:"path"`
-	Open      bool     `help:"Let anybody who reaches the addresses join and connect. Without it only loopback addresses are allowed."`
-	LogLevel  string   `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
-	LogFormat string   `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
+	Listen      string   `default:"127.0.0.1:7946" help:"UDP address for other nodes." placeholder:"HOST:PORT"`
+	Advertise   string   `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
+	WS          string   `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients." placeholder:"HOST:PORT"`
+	AdvertiseWS string   `name:"advertise-ws" env:"FASTPUBSUB_ADVERTISE_WS" help:"Address that clients reach this node at; needed behind NAT." placeholder:"HOST:PORT"`
+	Join        []string `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
+	Name        string   `help:"Name of this node, for people."`
+	Region      string   `help:"Region of this node, for people and clients."`
+	Geo         string   `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
+	DataDir     string   `help:"Directory that keeps the node's key and the members last known; without it every start is a new node." placeholder:"DIR" type:"path"`
+	Open        bool     `help:"Let anybody who reaches the addresses join and connect. Without it only loopback addresses are allowed."`
+	LogLevel    string   `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
+	LogFormat   string   `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
 }
 
 // Run runs the node until the context ends.
@@ -57,7 +59,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	hub := wsgate.NewHub(wsgate.HubConfig{})
 	node, err := mesh.New(mesh.Config{
-		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: clientAddr(c.Advertise, listener.Addr()),
+		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: cmp.Or(c.AdvertiseWS, clientAddr(c.Advertise, listener.Addr())),
 		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Deliver(m) > 0 }, Wants: hub.Wants,
 	})
@@ -65,7 +67,9 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		_ = listener.Close()
 		return err
 	}
-	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Describe: node.Describe, Logger: log, Version: versionText()})
+	server, err := wsgate.New(wsgate.Config{
+		Hub: hub, Broker: node, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+	})
 	if err != nil {
 		_ = listener.Close()
 		return errors.Join(err, runEnded(node))
@@ -76,6 +80,30 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	return together(ctx,
 		func(ctx context.Context) error { return node.Run(ctx) },
 		func(ctx context.Context) error { return server.Serve(ctx, listener) })
+}
+
+// edgesOf lists the nodes that clients can connect to: those with an address for clients that a route leads to, and the node itself.
+func edgesOf(node *mesh.Node) func() []wsgate.Edge {
+	return func() []wsgate.Edge {
+		view, ok := node.View()
+		if !ok {
+			return nil
+		}
+		costs := map[string]float64{view.Node.ID.String(): 0}
+		for _, r := range view.Routes {
+			costs[r.To.String()] = r.Cost
+		}
+		edge := func(n mesh.NodeView, cost float64) wsgate.Edge {
+			return wsgate.Edge{Host: n.Client, Name: n.Name, Region: n.Region, Lat: n.Lat, Lon: n.Lon, Cost: cost}
+		}
+		edges := []wsgate.Edge{edge(view.Node, 0)}
+		for _, m := range view.Members {
+			if cost, reachable := costs[m.ID.String()]; reachable && m.State == "alive" {
+				edges = append(edges, edge(m.NodeView, cost))
+			}
+		}
+		return edges
+	}
 }
 
 // runEnded frees what a node that will not run holds.
