@@ -39,7 +39,8 @@ type Result struct {
 	Drill string `json:"drill"`
 	What  string `json:"what"`
 	Counts
-	Gap      float64 `json:"longest_gap_ms"` // silence of a flow whose ends lived and were not parted
+	Losses   []Loss  `json:"losses,omitempty"` // the first 100
+	Gap      float64 `json:"longest_gap_ms"`   // silence of a flow whose ends lived and were not parted
 	P50      float64 `json:"p50_ms"`
 	P99      float64 `json:"p99_ms"`
 	Recovery float64 `json:"recovery_ms"` // from the mending until all heard all; negative: not within patience
@@ -133,6 +134,9 @@ func (c *cluster) playAll(ctx context.Context) (results []Result, err error) {
 					return results, err
 				}
 				fmt.Fprintln(c.cfg.Err, r)
+				for _, l := range r.Losses {
+					fmt.Fprintln(c.cfg.Err, l)
+				}
 				results = append(results, r)
 			}
 		}
@@ -158,8 +162,11 @@ func (c *cluster) play(ctx context.Context, d drill) (Result, error) {
 	for late := c.ledger.now() + drainPatience; c.ledger.behind() > 0 && c.ledger.now() < late && ctx.Err() == nil; {
 		sleep(ctx, 10*time.Millisecond)
 	}
-	counts, gap, samples := c.ledger.end()
-	r := Result{Drill: d.name, What: what, Counts: counts, Gap: millis(gap), Recovery: millis(recovery)}
+	counts, losses, gap, samples := c.ledger.end()
+	r := Result{Drill: d.name, What: what, Counts: counts, Losses: losses, Gap: millis(gap), Recovery: millis(recovery)}
+	for i, l := range r.Losses {
+		r.Losses[i].From, r.Losses[i].To = c.nodes[l.from].name, c.nodes[l.to].name
+	}
 	if len(samples) > 0 {
 		r.P50, r.P99 = millis(samples[len(samples)/2]), millis(samples[len(samples)*99/100])
 	}

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -39,6 +40,26 @@ type Counts struct {
 	CutOff     uint64 `json:"cut_off"`
 }
 
+// Loss is messages in a row that a subscriber lacks though its node and the publisher's lived and were not parted.
+type Loss struct {
+	From    string  `json:"from"`
+	To      string  `json:"to"`
+	Channel int     `json:"channel"`
+	First   uint64  `json:"first"` // number within what the publisher sent to the channel
+	Count   uint64  `json:"count"`
+	At      float64 `json:"at_s"` // when that was known, from the drill's beginning
+	from    int
+	to      int
+}
+
+// String is the loss for people.
+func (l Loss) String() string {
+	return fmt.Sprintf("lost: %d messages of %s to %s on channel %d from number %d on, known after %.1f s", l.Count, l.From, l.To, l.Channel, l.First, l.At)
+}
+
+// lossesMost bounds the losses kept of a drill.
+const lossesMost = 100
+
 // samplesMost bounds the latencies kept of a drill; then every second one is dropped, and only every second one kept from there on.
 const samplesMost = 1 << 16
 
@@ -53,6 +74,8 @@ type ledger struct {
 	flows   map[flow]*progress
 	parted  func(from, to int) bool // by the present drill, for longer than a message lives
 	counts  Counts
+	losses  []Loss
+	drill   time.Duration // when the present drill began
 	samples []time.Duration
 	every   int // of how many samples one is kept
 	skipped int
@@ -111,7 +134,7 @@ func (l *ledger) receive(site int, payload []byte) {
 		return
 	}
 	l.counts.Delivered++
-	l.passOver(f, number-p.next)
+	l.passOver(f, p.next, number-p.next)
 	p.next = number + 1
 	p.gap = max(p.gap, now-p.came)
 	p.came = now
@@ -119,14 +142,19 @@ func (l *ledger) receive(site int, payload []byte) {
 }
 
 // passOver counts messages of a flow that did not come.
-func (l *ledger) passOver(f flow, n uint64) {
+func (l *ledger) passOver(f flow, first, n uint64) {
 	switch {
+	case n == 0:
 	case f.from.run != l.runs[f.from.site] || l.fresh[f.from.site] || l.fresh[f.to.site]:
 		l.counts.CutOff += n
 	case l.parted(f.from.site, f.to.site):
 		l.counts.Expired += n
 	default:
 		l.counts.Lost += n
+		if len(l.losses) < lossesMost {
+			at := (l.now() - l.drill).Seconds()
+			l.losses = append(l.losses, Loss{from: f.from.site, to: f.to.site, Channel: f.channel, First: first, Count: n, At: at})
+		}
 	}
 }
 
@@ -159,8 +187,9 @@ func (l *ledger) begin(parted func(from, to int) bool) {
 	defer l.mu.Unlock()
 	l.parted = parted
 	clear(l.fresh)
-	l.counts, l.samples, l.every, l.skipped = Counts{}, l.samples[:0], 1, 0
+	l.counts, l.losses, l.samples, l.every, l.skipped = Counts{}, nil, l.samples[:0], 1, 0
 	now := l.now()
+	l.drill = now
 	for f, p := range l.flows {
 		if !l.living(f) {
 			delete(l.flows, f)
@@ -188,7 +217,7 @@ func (l *ledger) behind() (n int) {
 }
 
 // end ends the counts of a drill, at rest: what has not come by now will not. The gap is the longest of flows that lived and were not parted.
-func (l *ledger) end() (counts Counts, gap time.Duration, samples []time.Duration) {
+func (l *ledger) end() (counts Counts, losses []Loss, gap time.Duration, samples []time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for f, p := range l.flows {
@@ -196,14 +225,14 @@ func (l *ledger) end() (counts Counts, gap time.Duration, samples []time.Duratio
 			continue
 		}
 		sent := l.sent[stream{f.from, f.channel}]
-		l.passOver(f, sent-p.next)
+		l.passOver(f, p.next, sent-p.next)
 		p.next = sent
 		if !l.parted(f.from.site, f.to.site) {
 			gap = max(gap, p.gap)
 		}
 	}
 	slices.Sort(l.samples)
-	return l.counts, gap, slices.Clone(l.samples)
+	return l.counts, l.losses, gap, slices.Clone(l.samples)
 }
 
 // heardSince reports whether a subscriber has got something of a publisher's present run since a time.

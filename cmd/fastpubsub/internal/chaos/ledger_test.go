@@ -41,10 +41,12 @@ func TestLedger(t *testing.T) {
 			}
 			l.receive(1, payloads[number])
 		}
-		if got, _, samples := l.end(); got != c.want || uint64(len(samples)) != c.want.Delivered {
+		if got, losses, _, samples := l.end(); got != c.want || uint64(len(samples)) != c.want.Delivered {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		} else if listed := total(losses); listed != c.want.Lost {
+			t.Errorf("%s: %v list %d losses, want %d", c.name, losses, listed, c.want.Lost)
 		}
-		if again, _, _ := l.end(); again != c.want {
+		if again, _, _, _ := l.end(); again != c.want {
 			t.Errorf("%s: counted twice: %+v", c.name, again)
 		}
 	}
@@ -64,11 +66,11 @@ func TestLedgerRuns(t *testing.T) {
 	l.receive(1, first[2])
 	late := send(l, 0, 3)
 	l.receive(1, late[1]) // interest of the new run may come and go while that of the old one is replaced
-	if counts, _, _ := l.end(); counts != (Counts{Delivered: 3, CutOff: 2}) {
+	if counts, _, _, _ := l.end(); counts != (Counts{Delivered: 3, CutOff: 2}) {
 		t.Errorf("%+v", counts)
 	}
 	l.begin(func(int, int) bool { return false })
-	if counts, gap, _ := l.end(); counts != (Counts{}) || gap != 0 || len(l.flows) != 1 {
+	if counts, _, gap, _ := l.end(); counts != (Counts{}) || gap != 0 || len(l.flows) != 1 {
 		t.Errorf("a new drill begins with %+v, %d flows", counts, len(l.flows))
 	}
 	for _, bad := range [][]byte{nil, make([]byte, payloadBytes-1), append([]byte{9}, first[0][1:]...)} {
@@ -78,7 +80,7 @@ func TestLedgerRuns(t *testing.T) {
 	l.publish(0, 0, unsent)
 	unsent[19] = 200
 	l.receive(1, unsent)
-	if counts, _, _ := l.end(); counts.Delivered != 0 {
+	if counts, _, _, _ := l.end(); counts.Delivered != 0 {
 		t.Errorf("what was never sent counts: %+v", counts)
 	}
 }
@@ -94,4 +96,11 @@ func TestSamplesAreBounded(t *testing.T) {
 	if last := l.samples[len(l.samples)-1]; last < 3*samplesMost-8 {
 		t.Errorf("the last kept is %d", last)
 	}
+}
+
+func total(losses []Loss) (n uint64) {
+	for _, l := range losses {
+		n += l.Count
+	}
+	return n
 }

@@ -38,7 +38,7 @@ func (n *node) start() error {
 	defer logs.Close()
 	args := []string{
 		"node", "--listen", n.listen, "--advertise", n.door, "--ws", n.gate, "--name", n.name,
-		"--data-dir", n.dir, "--log-level", "warn", "--log-format", "json",
+		"--data-dir", n.dir, "--log-level", "info", "--log-format", "json",
 	}
 	for _, addr := range n.join {
 		args = append(args, "--join", addr)
