@@ -60,7 +60,8 @@
 // A link that never was down comes up with two probes answered, one that was down with GoodLimit·2^(p-1). The penalty
 // p grows by one with each down, to 6 at most, and halves every 30 s (the figure of merit of RFC 2439). A missed
 // probe takes four answered ones back. A penalty below 0.1 is forgotten. The penalty outlives the link: it is inherited when a link to the same node is
-// added again.
+// added again. A link that answers GoodLimit probes and is held Down by its penalty alone can be released by the owner,
+// where there is no other way to its node: damping is to spare the mesh changes, not to cut nodes off.
 //
 // # Probing
 //

@@ -166,6 +166,16 @@ func (l *Link) Echo(now time.Time, seq uint32, rtt time.Duration) {
 	}
 }
 
+// Held reports whether the link answers well and only its record of downs keeps it Down.
+func (l *Link) Held() bool { return l.state == Down && l.good >= l.cfg.GoodLimit }
+
+// Release brings a held link up: a path that may break again is better than none. Advance tells of it like of any change.
+func (l *Link) Release() {
+	if l.Held() {
+		l.state, l.run, l.limit = Up, 0, l.missLimit()
+	}
+}
+
 func (l *Link) sample(at, rtt time.Duration) {
 	first := l.rtt.samples == 0
 	if l.restart {

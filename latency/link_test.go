@@ -50,6 +50,34 @@ func TestFlapDamping(t *testing.T) {
 	t.Logf("answered probes needed: %v", needed)
 }
 
+// A link that is down for its record alone can be released, one that does not work cannot.
+func TestRelease(t *testing.T) {
+	l := newLine()
+	l.settle(20*ms, 10)
+	for range 4 {
+		l.link.Failed(l.now)
+		l.settle(20*ms, 200)
+	}
+	l.link.Failed(l.now)
+	l.link.Advance(l.now)
+	for good := range 10 {
+		if held := l.link.Held(); held != (good >= 5) {
+			t.Errorf("after %d answered probes: held %v", good, held)
+		}
+		if good < 5 {
+			l.link.Release()
+		}
+		if l.link.State() != Down {
+			t.Fatalf("up after %d answered probes", good)
+		}
+		l.probe(20 * ms)
+	}
+	l.link.Release()
+	if !l.link.Advance(l.now) || l.link.State() != Up || l.link.Held() {
+		t.Error("it does not come up")
+	}
+}
+
 // L3: a miss on the way up costs what was gained.
 func TestMissesDelayUp(t *testing.T) {
 	l := newLine()

@@ -343,3 +343,30 @@ func TestDialsAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// Links that broke often are kept out for a while, but not where their node would be cut off.
+func TestFlappingDoesNotCutOff(t *testing.T) {
+	for _, detour := range []bool{false, true} {
+		r := newRig(t, 2)
+		r.up(3)
+		r.up(4)
+		for range 6 { // all links, as when this node stalls; so they come up again
+			for _, i := range []int{3, 4} {
+				r.c.prober.Link(r.id(i)).Failed(r.now)
+			}
+			for r.pass(100 * time.Millisecond); !r.c.peers[r.id(3)].up || !r.c.peers[r.id(4)].up; {
+				r.pass(100 * time.Millisecond)
+			}
+		}
+		far := r.id(3)
+		if detour { // the other node reaches it
+			r.step(r.records(4, r.author(4, 1).links(1000, r.c.self, far), r.author(3, 1).links(1000, r.c.self, r.id(4))))
+			r.pass(200 * time.Millisecond)
+		}
+		r.c.prober.Link(far).Failed(r.now)
+		r.pass(time.Second)
+		if up := r.c.peers[far].up; up == detour {
+			t.Errorf("a second later, with a detour %v: up %v", detour, up)
+		}
+	}
+}

@@ -276,8 +276,17 @@ func (c *core) noteActivity(e activity) {
 	}
 }
 
-// measure sends the probes that are due and takes note of links that went down or came up.
+// measure sends the probes that are due and takes note of links that went down or came up. A link that works again and is held down for having
+// broken often comes up all the same where no route leads to its node: after a stall or an outage of all its links a node would be cut off for
+// longer than messages live.
 func (c *core) measure(now time.Time) {
+	for id, p := range c.peers {
+		if p.link != 0 && !p.up {
+			if _, reachable := c.table.Lookup(id); !reachable {
+				c.prober.Link(id).Release()
+			}
+		}
+	}
 	for _, change := range c.prober.Advance(now) {
 		p := c.peers[change.ID]
 		if p == nil || p.link == 0 {
