@@ -24,6 +24,7 @@ const (
 	dialsAtOnce   = 8                      // handshakes cost more than all else; a burst of them spoils what is measured meanwhile
 	introEvery    = 2 * time.Second        // between looks for peers with a working link that SWIM does not know
 	wantAgain     = 500 * time.Millisecond // before the same record is asked for again
+	reachedKept   = time.Minute            // how long others' links keep a node that SWIM and this node's own link have given up
 	strangerKept  = 2 * time.Minute        // how long records of a node that is no member are kept
 	formerKept    = 2 * time.Second        // how long what is under way on a path that was left may need it: the longest time-out (flight)
 	formerMost    = 4096                   // paths left that are remembered
@@ -79,6 +80,7 @@ type peer struct {
 	link     uint64   // number of the open link, 0 none
 	linkBoot uint64
 	up       bool // probes say that the link works
+	reached  bool // routes lead there, so others' links to it work
 	dialing  bool
 	dialAt   time.Time
 	dialWait time.Duration
@@ -95,8 +97,9 @@ type peer struct {
 	owed     wire.Stamp // version of its interest that it is to be told of once it is held; zero: none
 }
 
-// active reports whether the node takes part in routes: SWIM's word, or that of a working link where SWIM errs.
-func (p *peer) active() bool { return p.member || p.up && p.meta.ID != 0 }
+// active reports whether the node takes part in routes and interest: SWIM's word, or that of a working link, this node's or another's, where SWIM
+// errs: a node that cannot answer for a second may be declared dead, and what is published meanwhile is for it as well.
+func (p *peer) active() bool { return p.member || (p.up || p.reached) && p.meta.ID != 0 }
 
 // newCore is a core at rest; the caller hands it interest.Index to share with the data plane.
 func newCore(key ed25519.PrivateKey, boot uint64, index *interest.Index, rnd *rand.Rand, timing latency.Config, now time.Time) *core {
@@ -211,6 +214,7 @@ func (c *core) computeRoutes(now time.Time) {
 		before := c.table
 		c.table = route.Compute(c.self, c.db)
 		c.noteBroken(now, before)
+		c.noteReached(now)
 		c.spfAt = now
 		c.routesDirty = false
 		c.usableDirty = true
@@ -265,6 +269,23 @@ func (c *core) noteBroken(now time.Time, before *route.Table) {
 		return !intact || !now.Before(f.until)
 	})
 	c.former = c.former[max(0, len(c.former)-formerMost):]
+}
+
+// noteReached sees which nodes routes lead to, and lets go those that only that kept.
+func (c *core) noteReached(now time.Time) {
+	var gone []*peer
+	for id, p := range c.peers {
+		_, reached := c.table.Lookup(id)
+		wasActive := p.active()
+		p.reached = reached && (p.member || now.Sub(p.since) < reachedKept)
+		if wasActive && !p.active() {
+			gone = append(gone, p)
+		}
+	}
+	slices.SortFunc(gone, byID)
+	for _, p := range gone {
+		c.deactivate(p)
+	}
 }
 
 // intact reports whether there is such a path and all its links are in the database.

@@ -183,6 +183,7 @@ func breakLink(t *testing.T, reported bool) {
 	t.Helper()
 	r := newRig(t, 2)
 	r.up(4)
+	r.detour(3, 4)
 	waited := make([]int, 0, 4)
 	for range 4 {
 		if reported {
@@ -359,9 +360,8 @@ func TestFlappingDoesNotCutOff(t *testing.T) {
 			}
 		}
 		far := r.id(3)
-		if detour { // the other node reaches it
-			r.step(r.records(4, r.author(4, 1).links(1000, r.c.self, far), r.author(3, 1).links(1000, r.c.self, r.id(4))))
-			r.pass(200 * time.Millisecond)
+		if detour {
+			r.detour(4, 3)
 		}
 		r.c.prober.Link(far).Failed(r.now)
 		r.pass(time.Second)

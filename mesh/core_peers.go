@@ -58,6 +58,7 @@ func (c *core) memberDown(now time.Time, e memberDown) {
 	p.member = false
 	p.since = now
 	if e.graceful {
+		p.reached = false
 		c.do(notice{what: "member left", peer: p.id, text: p.meta.Name})
 		if p.linkBoot <= e.boot { // else the link is to a later run
 			c.do(closeLink{p.id, p.link})
@@ -88,6 +89,7 @@ func (c *core) deactivate(p *peer) {
 		c.routesDirty = true
 	}
 	c.index.Remove(p.id)
+	p.reached = false
 	p.knows, p.asked, p.owed = 0, 0, wire.Stamp{}
 	c.usableDirty, c.costsDirty, c.urgent = true, true, true
 }

@@ -242,3 +242,44 @@ func TestStrangersAreBounded(t *testing.T) {
 		t.Error("no room after the strangers were forgotten")
 	}
 }
+
+// A node that SWIM has declared dead and whose own link is down keeps its routes and interest while others' links to it work: it may only have
+// stalled, and what is published meanwhile is for it too. When nobody reaches it any more, it goes; when it leaves, at once.
+func TestDeadByMistakeKeepsInterest(t *testing.T) {
+	for _, end := range []string{"unreachable", "leaves", "for long"} {
+		r := newRig(t, 2)
+		r.up(3)
+		far := r.author(3, 1)
+		r.detour(4, 3)
+		far.version[wire.RecordLinks]++ // the detour's
+		r.step(r.records(3, far.wants(t, "a.b")))
+		if !r.finds(3, "a.b") {
+			t.Fatal("no interest to begin with")
+		}
+		delete(r.echo, r.id(3))
+		r.step(memberDown{id: r.id(3), boot: 1}, linkClosed{r.id(3), r.c.peers[r.id(3)].link})
+		r.pass(2 * time.Second)
+		if _, ok := r.c.table.Lookup(r.id(3)); !ok || !r.finds(3, "a.b") {
+			t.Fatalf("routes %v, interest %v while another node reaches it", ok, r.finds(3, "a.b"))
+		}
+		switch end {
+		case "leaves":
+			r.step(r.member(3, 1), memberDown{id: r.id(3), boot: 1, graceful: true})
+		case "for long":
+			r.pass(reachedKept)
+			fallthrough
+		case "unreachable":
+			links := r.author(4, 1)
+			links.version[wire.RecordLinks] = 5
+			if end == "unreachable" {
+				r.step(r.records(4, links.links(1000, r.c.self)))
+			} else {
+				r.step(r.records(4, links.links(2000, r.c.self, r.id(3)))) // routes are computed again
+			}
+			r.pass(200 * time.Millisecond)
+		}
+		if r.finds(3, "a.b") {
+			t.Errorf("%s: it is still sent to", end)
+		}
+	}
+}

@@ -248,6 +248,19 @@ func (r *rig) up(i int) {
 	}
 }
 
+// detour has node over reach node to, besides this node.
+func (r *rig) detour(over, to int) {
+	r.t.Helper()
+	if p := r.c.peers[r.id(over)]; p == nil || !p.up {
+		r.up(over)
+	}
+	r.step(r.records(over, r.author(over, 1).links(1000, r.c.self, r.id(to)), r.author(to, 1).links(1000, r.c.self, r.id(over))))
+	r.pass(200 * time.Millisecond)
+	if _, ok := r.c.table.Lookup(r.id(to)); !ok {
+		r.t.Fatal("the detour does not lead there")
+	}
+}
+
 func (r *rig) records(from int, records ...wire.Record) recordsCame {
 	return recordsCame{from: r.id(from), records: records}
 }
