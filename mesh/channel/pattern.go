@@ -2,6 +2,7 @@ package channel
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -73,6 +74,29 @@ func (p Pattern) LiteralPrefix() (prefix string, exact bool) {
 	}
 	dot := strings.LastIndexByte(p.text[:wild], '.')
 	return p.text[:max(dot, 0)], false
+}
+
+// Token is one token of a pattern: a word, then the wildcard that ends it. Either may be missing, not both.
+type Token struct {
+	Word     string
+	Wildcard byte // '*', '>' or '#'; 0 for none
+}
+
+// Tokens yields the tokens of p from the first to the last; those of the zero Pattern are none.
+func (p Pattern) Tokens() iter.Seq[Token] {
+	return func(yield func(Token) bool) {
+		for rest, more := p.text, p.text != ""; more; {
+			var token string
+			token, rest, more = strings.Cut(rest, ".")
+			word, wildcard := token, byte(0)
+			if last := len(token) - 1; isWildcard(token[last]) {
+				word, wildcard = token[:last], token[last]
+			}
+			if !yield(Token{word, wildcard}) {
+				return
+			}
+		}
+	}
 }
 
 // isExact tells whether p holds no wildcard. A wildcard ends its token, but any token may have one.

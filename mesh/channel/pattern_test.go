@@ -3,6 +3,7 @@ package channel
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -102,6 +103,47 @@ func TestLiteralPrefix(t *testing.T) {
 			t.Errorf("LiteralPrefix of %q = %q, %v; want %q, %v", tc.pattern, prefix, exact, tc.prefix, tc.exact)
 		}
 	}
+}
+
+func TestTokens(t *testing.T) {
+	for _, tc := range []struct {
+		pattern string
+		want    []Token
+	}{
+		{"a", []Token{{"a", 0}}},
+		{"*", []Token{{"", '*'}}},
+		{"#", []Token{{"", '#'}}},
+		{"ab.*.c*.>", []Token{{"ab", 0}, {"", '*'}, {"c", '*'}, {"", '>'}}},
+		{"a.b#", []Token{{"a", 0}, {"b", '#'}}},
+		{"a.b>", []Token{{"a", 0}, {"b", '>'}}},
+	} {
+		p := mustParse(t, tc.pattern)
+		if got := slices.Collect(p.Tokens()); !slices.Equal(got, tc.want) {
+			t.Errorf("%q: %v", p, got)
+		}
+		for range p.Tokens() {
+			break // must not go on
+		}
+	}
+	if got := slices.Collect(Pattern{}.Tokens()); got != nil {
+		t.Errorf("the zero Pattern has tokens %v", got)
+	}
+}
+
+func TestTokensMakeUpTheText(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawPattern(t)
+		var parts []string
+		for token := range p.Tokens() {
+			if token.Wildcard != 0 {
+				token.Word += string(rune(token.Wildcard))
+			}
+			parts = append(parts, token.Word)
+		}
+		if got := strings.Join(parts, "."); got != p.String() {
+			t.Fatalf("%q has the tokens of %q", p, got)
+		}
+	})
 }
 
 func TestZeroPattern(t *testing.T) {
