@@ -30,11 +30,12 @@ var arrows = map[string][]string{
 	"mesh/wire":                     {},
 	"wsgate":                        {"mesh/channel"},
 	"wsgate/client":                 {"mesh/channel"},
+	"wsgate/token":                  {"mesh/channel"},
 }
 
 // pure packages may not reach for these: time and randomness are arguments, and there is nothing to lock or wait for.
 var (
-	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire"}
+	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire", "wsgate/token"}
 	forbidden = []string{"context", "crypto/rand", "io", "log", "net", "os", "sync"}
 )
 

@@ -221,7 +221,7 @@ func TestPublishAgainstOracle(t *testing.T) {
 }
 
 // TestCanonicalIsOneText holds both directions: equal texts allow the same, and what allows the same has equal texts.
-func TestCanonicalIsOneText(t *testing.T) {
+func TestCanonicalIsOneText(t *testing.T) { // invariant 2
 	universe := channels()
 	rapid.Check(t, func(t *rapid.T) {
 		text, other := drawRule(t, true), drawRule(t, true)

@@ -178,7 +178,7 @@ func checkSecrecy(t *testing.T, text string, err error) {
 	}
 }
 
-func TestVerifyRefuses(t *testing.T) {
+func TestVerifyRefuses(t *testing.T) { // invariants 5 and 6
 	k := testKeys(t)
 	text, _ := mint(t, k)
 	own := k.own.hs256[0].([]byte)
@@ -297,7 +297,7 @@ func TestPlain(t *testing.T) {
 }
 
 // A plain token of either algorithm is good only if there is a key for that algorithm.
-func TestPlainKeysByAlgorithm(t *testing.T) {
+func TestPlainKeysByAlgorithm(t *testing.T) { // invariant 6
 	c := jwt.MapClaims{"iat": now.Unix(), "exp": now.Add(time.Hour).Unix(), "right": rightClaim}
 	ed, hs := sign(t, jwt.SigningMethodEdDSA, c, edKey), sign(t, jwt.SigningMethodHS256, c, hmacSecret)
 	onlyEd := newKeys(t, KeysConfig{PEM: [][]byte{publicPEM(t, edKey)}})
