@@ -171,6 +171,15 @@ func TestSweep(t *testing.T) {
 	}
 }
 
+// A revocation is a change even if it has the time of the issue.
+func TestRevokedAtOnce(t *testing.T) {
+	l, tok := NewLedger(LedgerConfig{}), issued(1)
+	e := l.Revoke(tok, tok.Issued)
+	if at := tok.Expires.Add(retention); e.Stamp != e.Created || l.Sweep(at) != 0 {
+		t.Errorf("%+v dropped with its token's own expiry, while a refresh by someone else may last longer", e)
+	}
+}
+
 // What is dropped would, if it came back, be taken for news: so it is not let in.
 func TestDroppedStaysOut(t *testing.T) {
 	l := NewLedger(LedgerConfig{})
@@ -475,6 +484,12 @@ func TestChunks(t *testing.T) {
 	}
 	if !slices.Equal(back, entries) || chunks < 3 {
 		t.Errorf("%d entries in %d chunks", len(back), chunks)
+	}
+	for long, left := range map[string]int{"ddddd": 0, "dddddd": 1} { // 1 + 2,726·22 + 27 bytes are a chunk to the brim
+		edge := append(make([]Entry, 2726), Entry{Description: long})
+		if chunk, rest := AppendEntries([]byte("before"), edge); len(rest) != left || len(chunk)-len("before") > MaxChunkLen {
+			t.Errorf("%d bytes, %d entries left", len(chunk), len(rest))
+		}
 	}
 	if chunk, rest := AppendEntries(nil, nil); !bytes.Equal(chunk, []byte{1}) || rest != nil {
 		t.Errorf("no entries: % x", chunk)
