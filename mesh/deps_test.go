@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"wsgate":                        {"mesh/channel"},
 	"wsgate/client":                 {"mesh/channel"},
 	"wsgate/token":                  {"mesh/channel"},
+	"wsgate/web":                    {},
 }
 
 // pure packages may not reach for these: time and randomness are arguments, and there is nothing to lock or wait for.
