@@ -31,7 +31,10 @@ func (s *Server) routes(upgrade http.HandlerFunc) http.Handler {
 		writeText(w, http.StatusOK, "FastPubSub "+s.version+"\n\n"+
 			"WebSocket "+subprotocol+" at /ws and /; also /ping, /healthz, /readyz, /v1/bootstrap, /v1/mesh\n")
 	})
-	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "pong") })
+	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*") // pages measure all nodes, wherever they come from
+		writeText(w, http.StatusOK, "pong")
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if s.ready() {

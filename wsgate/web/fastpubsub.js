@@ -25,6 +25,12 @@
  * Messages are given to the subscriptions whose patterns the server lists. Nothing is stored: what is published while the
  * connection is lost is missed. A publication is sent at most once, in order; it may be lost with its connection.
  *
+ * # Errors
+ *
+ * An ERR line names no request. As lines are answered in order, and names are checked here, it is taken as the answer to the
+ * oldest SUB or UNSUB under way if its code can be one. That leaves a refused right in doubt while both publishing and subscribing.
+ * A subscription refused at first ends; one that was accepted before is tried again on the next connection.
+ *
  * # Invariants
  *
  *  1. Publications go to one connection at a time, which holds every subscription that the server does not refuse.
@@ -583,11 +589,13 @@ export class Client {
     const { edges } = JSON.parse(await this.#get(url, BOOTSTRAP_MS))
     const scheme = url.startsWith('https:') ? 'wss' : 'ws'
     const hosts = edges.map(edge => edge?.host ?? edge).filter(host => typeof host === 'string' && host)
-    if (!hosts.length) throw new FastPubSubError('no_edges', url)
-    return hosts.slice(0, MAX_EDGES).map(host => socketURL(`${scheme}://${host}/ws`))
+    const found = hosts.map(host => `${scheme}://${host}/ws`).filter(edge => URL.canParse(edge))
+    if (!found.length) throw new FastPubSubError('no_edges', url)
+    return found.slice(0, MAX_EDGES).map(socketURL)
   }
 
   async #get(url, ms) {
+    if (this.status === 'closed') throw new FastPubSubError('closed')
     const abort = new AbortController()
     const timer = setTimeout(() => abort.abort(), ms)
     this.#fetches.add(abort)

@@ -508,6 +508,41 @@ describe('client', () => {
     assert.deepEqual([c.status, c.rtt, net.sockets[0].closedByClient], ['lost', undefined, true])
   })
 
+  test('waking up: no delay is waited for, and no old connection is trusted', async () => {
+    mock.method(Math, 'random', () => 1)
+    const wakers = new Set()
+    globalThis.addEventListener = (_, wake) => wakers.add(wake)
+    globalThis.removeEventListener = (_, wake) => wakers.delete(wake)
+    globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} }
+    try {
+      const c = make()
+      net.node('a').down = true
+      c.connect()
+      await advance(20_000, 50) // the next attempt is seconds away
+      net.node('a').down = false
+      const before = net.sockets.length
+      globalThis.document.hidden = true
+      wakers.forEach(wake => wake())
+      await advance(20)
+      assert.equal(net.sockets.length, before)
+      globalThis.document.hidden = false
+      wakers.forEach(wake => wake())
+      await advance(20)
+      assert.equal(c.status, 'open')
+      wakers.forEach(wake => wake())
+      await advance(4_000)
+      assert.equal(c.status, 'open')
+      net.node('a').silent = true
+      wakers.forEach(wake => wake())
+      await advance(3_010)
+      assert.equal(c.status, 'lost')
+      c.close()
+      assert.equal(wakers.size, 0, 'invariant 5')
+    } finally {
+      for (const name of ['addEventListener', 'removeEventListener', 'document']) delete globalThis[name]
+    }
+  })
+
   test('close settles everything', async () => {
     const c = make({ bootstrap: 'http://b/v1/bootstrap' })
     net.node('b').silent = true
@@ -607,7 +642,7 @@ describe('client', () => {
 
     test('bootstrap lists nodes, and any node can stand in for it', async () => {
       place(30, 20, 5)
-      net.node('boot').edges = ['a:1', { host: 'b:1', lat: 1 }, { name: 'no host' }, 7]
+      net.node('boot').edges = ['a:1', { host: 'b:1', lat: 1 }, { name: 'no host' }, 7, null, 'no url:x']
       const c = make({ url: undefined, bootstrap: 'http://boot/v1/bootstrap', measureMs: 1_000 })
       net.node('b:1').delay = 5
       net.node('a:1').delay = 15
