@@ -16,7 +16,7 @@ import (
 )
 
 // browserPatience bounds a whole test, so that a page that never gets there fails it.
-const browserPatience = 2 * time.Minute
+const browserPatience = 4 * time.Minute
 
 // startBrowser starts Chromium, with a profile of its own, and returns the context of its first tab.
 func startBrowser(t *testing.T) context.Context {
@@ -51,7 +51,7 @@ func do(t *testing.T, tab context.Context, steps ...chromedp.Action[chromedp.Voi
 func await(t *testing.T, tab context.Context, expression string, args ...any) {
 	t.Helper()
 	expression = fmt.Sprintf(expression, args...)
-	_, err := chromedp.Run(tab, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(50*time.Millisecond)))
+	_, err := chromedp.Run(tab, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0)))
 	if err != nil {
 		text, _ := chromedp.Run(tab, chromedp.Evaluate[string]("document.body.dataset.status + '\\n' + document.body.innerText"))
 		t.Fatalf("%s: %v\nthe page: %s", expression, err, text)

@@ -547,10 +547,7 @@ export class Client {
 
   #seekLater() {
     clearTimeout(this.#timers.retry)
-    this.#timers.retry = setTimeout(() => {
-      this.#timers.retry = 0
-      this.#seek()
-    }, reconnectDelay(this.#attempt++))
+    this.#timers.retry = setTimeout(() => this.#seek(), reconnectDelay(this.#attempt++))
   }
 
   /** Seeks a successor of the active connection, which may be lost already. */

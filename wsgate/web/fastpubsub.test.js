@@ -369,15 +369,24 @@ describe('client', () => {
     net.last.deliver('~', 'a', 'x') // the candidate has only "a" so far
     former.deliver('~', 'a', 'x')
     assert.deepEqual(got, ['a', '#'])
+    former.deliver('~', 'a', 'y')
+    net.last.deliver('~', 'a', 'y')
+    net.last.deliver('~', 'a', 'y') // sent twice, but the former connection missed one
+    assert.deepEqual(got, ['a', '#', 'a', '#', 'a'])
   })
 
   test('RECONNECT to everyone makes no busy loop', async () => {
-    const c = make()
-    c.connect()
-    net.node('a').refuse = () => 'RECONNECT' // to each PING, which comes at once
-    await advance(60_000, 20)
-    assert.ok(net.sockets.length < 30, `${net.sockets.length} connections in a minute`)
-    assert.equal(c.status, 'open')
+    for (const how of ['refuse', 'greeting']) { // after a connection became active, and before
+      const c = make()
+      net.node('a')[how] = how === 'refuse' ? line => (line === 'PING' ? 'RECONNECT' : undefined) : 'RECONNECT'
+      c.subscribe('a')
+      const before = net.sockets.length
+      await advance(60_000, 20)
+      const made = net.sockets.length - before
+      assert.ok(made > 5 && made < 40, `${how}: ${made} connections in a minute`)
+      assert.ok(['open', 'moving'].includes(c.status), c.status)
+      c.close()
+    }
   })
 
   test('RECONNECT while the node takes no one: the old connection serves on', async () => {
@@ -427,6 +436,9 @@ describe('client', () => {
     assert.deepEqual([c.status, await outcome(s.ready)], ['connecting', 'pending'])
     await advance(2_000)
     assert.deepEqual([c.status, await outcome(s.ready)], ['open', 'resolved'])
+    net.node('a').refuse = () => 'ERR:rate_limited'
+    c.subscribe('b')
+    await advance(5) // and closes while it waits
   })
 
   test('what a server may say', async () => { // invariant 4
@@ -543,6 +555,20 @@ describe('client', () => {
     }
   })
 
+  test('a server that sends messages but no PONG is alive, until it falls silent', async () => {
+    const c = make()
+    c.subscribe('a')
+    net.node('a').refuse = line => (line === 'PING' ? '' : undefined)
+    await advance(100)
+    for (let i = 0; i < 30; i++) {
+      net.last.deliver('~', 'a', 'x')
+      await advance(1_000, 50)
+    }
+    assert.deepEqual([c.status, c.stats.connected], ['open', 1])
+    await advance(16_000, 50)
+    assert.equal(c.stats.connected, 2)
+  })
+
   test('close settles everything', async () => {
     const c = make({ bootstrap: 'http://b/v1/bootstrap' })
     net.node('b').silent = true
@@ -572,6 +598,15 @@ describe('client', () => {
       c.connect()
       await advance(400)
       assert.deepEqual([c.status, c.url], ['open', 'ws://b/ws'])
+    })
+
+    test('the time to connect does not count', async () => {
+      place(10, 20, 30)
+      net.node('a').setup = 80
+      const c = make({ url: undefined, urls })
+      c.connect()
+      await advance(400)
+      assert.equal(c.url, 'ws://a/ws')
     })
 
     test('none answers a ping: some node is tried, then the others', async () => {
@@ -606,14 +641,25 @@ describe('client', () => {
       c.on('status', s => statuses.push(s))
       c.connect()
       await advance(400)
+      const measured = async () => {
+        const before = net.fetched.length
+        while (net.fetched.length === before) await advance(20, 20)
+        await advance(300)
+      }
       place(20, 16, 30) // no margin
-      await advance(40_000, 20)
+      for (let i = 0; i < 4; i++) await measured()
+      assert.equal(c.url, 'ws://a/ws')
+      for (let i = 0; i < 4; i++) { // now and then is not in a row
+        place(20, i % 2 ? 16 : 5, 30)
+        await measured()
+      }
       assert.equal(c.url, 'ws://a/ws')
       place(20, 5, 30)
-      await advance(7_000, 20)
+      await measured()
       assert.equal(c.url, 'ws://a/ws')
-      await advance(20_000, 20)
+      await measured()
       assert.equal(c.url, 'ws://b/ws')
+      await advance(6_000, 20)
       assert.deepEqual(statuses, ['connecting', 'open', 'moving', 'open'])
       assert.equal(net.open.length, 1)
     })

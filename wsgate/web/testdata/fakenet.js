@@ -54,6 +54,7 @@ class FakeSocket {
       this.readyState = 1
       this.protocol = this.node.protocol
       this.onopen?.({})
+      if (this.node.greeting) this.say(this.node.greeting)
     }, this.node.delay * 2)
   }
 
@@ -70,10 +71,9 @@ class FakeSocket {
 
   answer(line) {
     const [word, tenant, pattern] = line.split(':')
+    const refused = this.node.refuse?.(line) // what to say instead; '' is nothing
+    if (refused !== undefined) return refused && this.say(refused)
     if (line === 'PING') return this.say('PONG')
-    const refused = this.node.refuse?.(line)
-    if (refused) return this.say(refused)
-    if (refused === '') return
     if (word === 'SUB') this.held.set(`${tenant}:${pattern}`, pattern)
     if (word === 'UNSUB') this.held.delete(`${tenant}:${pattern}`)
     this.say(`OK:${line}`)
@@ -137,6 +137,8 @@ export class FakeNet {
   #fetch(url, signal) {
     this.fetched.push(url.href)
     const node = this.node(url.host)
+    const setup = node.met ? 0 : (node.setup ?? 0) // of the first connection
+    node.met = true
     return new Promise((resolve, reject) => {
       signal.addEventListener('abort', () => reject(new Error('aborted')))
       if (node.silent) return
@@ -144,7 +146,7 @@ export class FakeNet {
         if (node.down) return reject(new Error('refused'))
         const body = url.pathname === '/ping' ? (node.body ?? ' pong\n') : JSON.stringify({ edges: node.edges })
         resolve({ ok: true, status: 200, text: async () => body })
-      }, node.delay * 2)
+      }, node.delay * 2 + setup)
     })
   }
 
