@@ -378,7 +378,8 @@ describe('client', () => {
   test('RECONNECT to everyone makes no busy loop', async () => {
     for (const how of ['refuse', 'greeting']) { // after a connection became active, and before
       const c = make()
-      net.node('a')[how] = how === 'refuse' ? line => (line === 'PING' ? 'RECONNECT' : undefined) : 'RECONNECT'
+      net.node('a').refuse = how === 'refuse' ? line => (line === 'PING' ? 'RECONNECT' : undefined) : undefined
+      net.node('a').greeting = how === 'greeting' ? 'RECONNECT' : undefined
       c.subscribe('a')
       const before = net.sockets.length
       await advance(60_000, 20)
@@ -571,7 +572,7 @@ describe('client', () => {
 
   test('close settles everything', async () => {
     const c = make({ bootstrap: 'http://b/v1/bootstrap' })
-    net.node('b').silent = true
+    net.node('b').silent = net.node('a').silent = true
     const opening = c.connect()
     const sent = c.publish('a', 'x')
     const s = c.subscribe('a')
@@ -579,6 +580,7 @@ describe('client', () => {
     c.close()
     c.close()
     assert.deepEqual(await Promise.all([opening, sent, s.ready, s.everywhere].map(outcome)), Array(4).fill('closed'))
+    assert.equal(net.timers.size, 0)
     await advance(20_000, 100)
     assert.equal(net.sockets.length, 0)
   })
@@ -624,14 +626,17 @@ describe('client', () => {
       c.subscribe('x')
       await advance(400)
       assert.equal(c.url, 'ws://a/ws')
-      net.node('a').down = true
+      net.node('a').protocol = 'other' // it answers pings, and takes no one
       net.last.cut()
-      await advance(1_000)
+      await advance(1_500)
       assert.equal(c.url, 'ws://b/ws')
-      net.node('a').down = false
+      net.node('a').protocol = 'llps.v1'
       await advance(5_000)
       assert.equal(c.url, 'ws://a/ws')
       assert.deepEqual([c.stats.moved, c.status], [1, 'open'])
+      net.last.cut()
+      await advance(1_500)
+      assert.equal(c.url, 'ws://a/ws', 'that it failed once is forgotten')
     })
 
     test('it moves only for a gain that is seen twice', async () => {
