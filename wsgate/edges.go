@@ -72,6 +72,7 @@ func (s *Server) serveEdges(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	edges := append(near, far...)
+	w.Header().Set("Access-Control-Allow-Origin", "*") // pages choose among nodes, wherever they come from
 	writeJSON(w, http.StatusOK, map[string]any{"edges": edges[:min(len(edges), most)], "updated_at": time.Now().UTC().Format(time.RFC3339)})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/wsgate"
+	"github.com/fastpubsub/fastpubsub/wsgate/web"
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
 )
@@ -69,6 +71,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	server, err := wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
 	if err != nil {
 		_ = listener.Close()

@@ -50,8 +50,8 @@ func (w *twins) Publish(_ context.Context, m channel.Message) error {
 // SetInterest has nothing to tell: Publish asks both hubs.
 func (w *twins) SetInterest(string, channel.Pattern, bool) {}
 
-// Describe describes nothing.
-func (w *twins) Describe() any { return nil }
+// AfterSpread never calls.
+func (w *twins) AfterSpread(func()) {}
 
 func startTwins(t *testing.T) *twins {
 	t.Helper()
