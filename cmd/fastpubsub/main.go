@@ -25,6 +25,7 @@ type commands struct {
 	Status  statusCommand  `cmd:"" aliases:"routes" help:"Show a node's members, links and routes."`
 	Demo    demoCommand    `cmd:"" help:"Run a mesh across emulated continents on this machine and watch it route."`
 	Chaos   chaosCommand   `cmd:"" help:"Break a cluster of processes on this machine, and count what that costs."`
+	Bench   benchCommand   `cmd:"" help:"Measure a mesh: latency, throughput, fan-out, memory."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

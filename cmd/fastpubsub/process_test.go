@@ -19,8 +19,9 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh"
 )
 
-// asProgram makes the test binary behave as the program, so that tests can run it as separate processes.
-const asProgram = "FASTPUBSUB_TEST_AS_PROGRAM"
+// asProgram makes the test binary behave as the program, so that tests can run it as separate processes. It is not named like an option, which a
+// bench keeps from its nodes.
+const asProgram = "TEST_AS_FASTPUBSUB"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {

@@ -1,0 +1,138 @@
+package bench
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+)
+
+// Errors of Run.
+var (
+	ErrConfig = errors.New("bench: bad configuration")
+	ErrBroken = errors.New("bench: messages lost, twice or out of order")
+)
+
+// Config says what to measure. Zero values mean the defaults named.
+type Config struct {
+	Scenarios   []string // by name; default all
+	Target      Target
+	Load        Load
+	Duration    time.Duration // of a measurement; default 3 s
+	WarmUp      time.Duration // before it; default 1 s
+	Repetitions int           // of each scenario; default 3
+	JSON        bool          // print the report as JSON
+	Version     string        // of this program, for the report
+	Out, Err    io.Writer     // report and, if it is a terminal, progress
+}
+
+// Target is the mesh to measure.
+type Target struct {
+	URL     string // WebSocket address of the publisher's node; without one, nodes are started on this computer
+	SubURL  string // that of the subscribers' node; default URL
+	Token   string // access token; default none
+	Tenant  string // of the channels, which are bench.#; default "~"
+	Nodes   int    // to start: the publisher's is the first, the subscribers' the second; default 2
+	Program string // the executable of these nodes; default the one that runs
+}
+
+// Load is how much is asked of the mesh.
+type Load struct {
+	Sizes         []int   // of payloads in bytes, 24 to 65,535; default 128, for throughput also 16,384
+	Rate          float64 // messages per second of latency and fanout; default 1,000 and 20
+	Subscribers   int     // of fanout; default 1,000
+	Connections   int     // of fanout, idle and channels; default one a subscriber, 2,000 and 100
+	Channels      int     // of channels; default 10,000
+	InFlight      int     // messages in flight at most, where there is a window; default 4,096
+	InFlightBytes int     // and their payloads in bytes; default 512 KiB
+}
+
+// connections is how many a scenario has.
+func (c Config) connections(name string) int {
+	switch name {
+	case "fanout":
+		return or(c.Load.Connections, c.Load.Subscribers)
+	case "channels":
+		return min(or(c.Load.Connections, 100), c.Load.Channels)
+	default:
+		return or(c.Load.Connections, 2000)
+	}
+}
+
+// normal sets defaults and joins all faults.
+func (c Config) normal() (Config, error) {
+	if len(c.Scenarios) == 0 {
+		c.Scenarios = Names()
+	}
+	c.Duration, c.WarmUp, c.Repetitions = or(c.Duration, 3*time.Second), or(c.WarmUp, time.Second), or(c.Repetitions, 3)
+	t, l := &c.Target, &c.Load
+	t.SubURL, t.Nodes = or(t.SubURL, t.URL), or(t.Nodes, 2)
+	l.Subscribers, l.Channels = or(l.Subscribers, 1000), or(l.Channels, 10_000)
+	l.InFlight, l.InFlightBytes = or(l.InFlight, 4096), or(l.InFlightBytes, 512<<10)
+	var err error
+	if t.Tenant, err = channel.NormalizeTenant(t.Tenant); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	if err := errors.Join(c.checkTimes(), t.check(), c.checkLoad()); err != nil {
+		return c, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return c, nil
+}
+
+// fault is an error if something is not as it should be.
+func fault(bad bool, format string, args ...any) error {
+	if !bad {
+		return nil
+	}
+	return fmt.Errorf(format, args...)
+}
+
+func (c Config) checkTimes() error {
+	var faults []error
+	for _, name := range c.Scenarios {
+		faults = append(faults, fault(!slices.Contains(Names(), name), "no scenario %q; there are %v", name, Names()))
+	}
+	return errors.Join(append(faults,
+		fault(c.Duration < 0 || c.Duration > time.Hour, "duration %v is not up to 1h", c.Duration),
+		fault(c.WarmUp < 0 || c.WarmUp > time.Hour, "warm-up %v is not up to 1h", c.WarmUp),
+		fault(c.Repetitions < 0 || c.Repetitions > 1000, "%d repetitions are not 1 to 1000", c.Repetitions))...)
+}
+
+func (t Target) check() error {
+	faults := []error{
+		fault(t.URL == "" && t.SubURL != "", "an address of the subscribers' node but none of the publisher's"),
+		fault(t.Nodes < 1 || t.Nodes > 64, "%d nodes are not 1 to 64", t.Nodes),
+	}
+	for _, address := range []string{t.URL, t.SubURL} {
+		u, err := url.Parse(address)
+		faults = append(faults, fault(address != "" && (err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Hostname() == ""),
+			"%q is not an address such as ws://127.0.0.1:8080/ws", address))
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) checkLoad() error {
+	l := c.Load
+	var faults []error
+	for _, size := range l.Sizes {
+		faults = append(faults, fault(size < minSize || size > channel.MaxPayloadLen, "a size of %d bytes is not %d to %d", size, minSize, channel.MaxPayloadLen))
+	}
+	faults = append(faults,
+		fault(l.Rate != 0 && !(l.Rate >= 0.1 && l.Rate <= 1e6), "a rate of %v messages/s is not 0.1 to 1000000", l.Rate),
+		fault(l.Subscribers < 1 || l.Subscribers > 1e6, "%d subscribers are not 1 to 1000000", l.Subscribers),
+		fault(l.Connections < 0 || l.Connections > 1e5, "%d connections are not 1 to 100000", l.Connections),
+		fault(l.Channels < 1 || l.Channels > 1e6, "%d channels are not 1 to 1000000", l.Channels),
+		fault(l.InFlight < 1 || l.InFlightBytes < 1, "nothing may be in flight"))
+	if err := errors.Join(faults...); err != nil {
+		return err
+	}
+	if connections := c.connections("fanout"); slices.Contains(c.Scenarios, "fanout") {
+		faults = append(faults, fault(l.Subscribers%connections != 0 || l.Subscribers/connections > 1<<patternTokens,
+			"%d subscribers cannot be shared out evenly to %d connections, up to %d each", l.Subscribers, connections, 1<<patternTokens))
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,113 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// fanoutInFlight bounds the deliveries of fanout in flight to all subscribers together.
+const fanoutInFlight = 256 << 10
+
+// window is for messages of a size.
+func (c Config) window(size int) *window {
+	return newWindow(c.Load.InFlight, c.Load.InFlightBytes, size)
+}
+
+func (c Config) throughput(size int) scenario {
+	limit := c.window(size).limit
+	return scenario{
+		name: "throughput", what: fmt.Sprintf("%d B, %d messages in flight, one subscriber", size, limit),
+		load: map[string]float64{"size_bytes": float64(size), "messages_in_flight": float64(limit)},
+		play: func(ctx context.Context, r *rig) (outcome, error) {
+			a, w := newAudience(r, []string{r.channelName(0)}, 1, 1), c.window(size)
+			a.arrived = w.give
+			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, 1, 1, itself) })
+			if err != nil {
+				return outcome{}, err
+			}
+			u, err := p.drive(ctx, a, w, func() int { return 0 })
+			if err != nil {
+				return outcome{}, err
+			}
+			return r.finish(ctx, a, p, func() []figure {
+				return slices.Concat([]figure{
+					{"messages_per_s", "MSG/s", 0, u.rate()},
+					{"megabytes_per_s", "MB/s", 1, u.rate() * float64(size) / 1e6},
+				}, u.costs())
+			})
+		},
+	}
+}
+
+func (c Config) fanoutWindowed(size int) scenario {
+	messages := max(min(c.Load.InFlight, fanoutInFlight/c.Load.Subscribers), 1)
+	limit := newWindow(messages, c.Load.InFlightBytes, size).limit
+	load := c.crowdLoad(size)
+	load["messages_in_flight"] = float64(limit)
+	return scenario{
+		name: "fanout", load: load,
+		what: fmt.Sprintf("%d B, %d messages in flight, %s", size, limit, c.crowdText()),
+		play: func(ctx context.Context, r *rig) (outcome, error) {
+			a, w := c.crowd(r), newWindow(messages, c.Load.InFlightBytes, size)
+			roll := newRollCall(limit, a.hearers)
+			a.taken = func(s stamp, _ time.Duration) {
+				if roll.complete(s.number) {
+					w.give(1)
+				}
+			}
+			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, a.hearers, 1, a.crowdPatterns) })
+			if err != nil {
+				return outcome{}, err
+			}
+			u, err := p.drive(ctx, a, w, func() int { return 0 })
+			if err != nil {
+				return outcome{}, err
+			}
+			return r.finish(ctx, a, p, func() []figure {
+				return slices.Concat([]figure{
+					{"deliveries_per_s", "DELIVERIES/s", 0, u.rate()},
+					{"messages_per_s", "MSG/s", 1, u.rate() / float64(c.Load.Subscribers)},
+					{"megabytes_per_s", "MB/s", 1, u.rate() / float64(a.each) * float64(size) / 1e6},
+				}, u.costs())
+			})
+		},
+	}
+}
+
+func (c Config) manyChannels(size int) scenario {
+	count, limit := c.Load.Channels, c.window(size).limit
+	each := (count + c.connections("channels") - 1) / c.connections("channels")
+	connections := (count + each - 1) / each
+	return scenario{
+		name: "channels", what: fmt.Sprintf("%d B, %d messages in flight, to random ones of %d channels on %d connections", size, limit, count, connections),
+		load: map[string]float64{
+			"size_bytes": float64(size), "messages_in_flight": float64(limit), "channels": float64(count), "connections": float64(connections),
+		},
+		play: func(ctx context.Context, r *rig) (outcome, error) {
+			a, w := newAudience(r, r.channelNames(count), 1, 1), c.window(size)
+			a.arrived = w.give
+			before, start := resident(r.subPID), r.now()
+			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, connections, each, itself) })
+			if err != nil {
+				return outcome{}, err
+			}
+			took, grown := r.now()-start, resident(r.subPID)-before
+			random := rand.New(rand.NewPCG(uint64(r.repetition), 0))
+			u, err := p.drive(ctx, a, w, func() int { return random.IntN(count) })
+			if err != nil {
+				return outcome{}, err
+			}
+			return r.finish(ctx, a, p, func() []figure {
+				return slices.Concat([]figure{
+					{"messages_per_s", "MSG/s", 0, u.rate()},
+					{"megabytes_per_s", "MB/s", 1, u.rate() * float64(size) / 1e6},
+					{"setup_s", "SET UP s", 2, took.Seconds()},
+					{"bytes_per_channel", "B/CHANNEL", 0, grown / float64(count)},
+				}, u.costs())
+			})
+		},
+	}
+}
