@@ -152,9 +152,9 @@ func (a *audience) tune(ctx context.Context, p *publisher) error {
 	return nil
 }
 
-// drain waits until as many messages have come as are owed, or none has come for drainPatience.
+// drain waits until as many messages have come as are owed, or none has come for Config.Patience.
 func (a *audience) drain(ctx context.Context, owed uint64) error {
-	for last, before := a.rig.now(), a.delivered.Load(); a.delivered.Load() < owed && a.rig.now()-last < drainPatience; {
+	for last, before := a.rig.now(), a.delivered.Load(); a.delivered.Load() < owed && a.rig.now()-last < a.rig.cfg.Patience; {
 		if err := sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type Config struct {
 	Load        Load
 	Duration    time.Duration // of a measurement; default 3 s
 	WarmUp      time.Duration // before it; default 1 s
+	Patience    time.Duration // nothing arrives for so long: what is under way is lost; default 7 s, since nodes keep messages for 5 s
 	Repetitions int           // of each scenario; default 3
 	JSON        bool          // print the report as JSON
 	Version     string        // of this program, for the report
@@ -69,6 +70,7 @@ func (c Config) normal() (Config, error) {
 		c.Scenarios = Names()
 	}
 	c.Duration, c.WarmUp, c.Repetitions = or(c.Duration, 3*time.Second), or(c.WarmUp, time.Second), or(c.Repetitions, 3)
+	c.Patience = or(c.Patience, 7*time.Second)
 	t, l := &c.Target, &c.Load
 	t.SubURL, t.Nodes = or(t.SubURL, t.URL), or(t.Nodes, 2)
 	l.Subscribers, l.Channels = or(l.Subscribers, 1000), or(l.Channels, 10_000)
@@ -99,6 +101,7 @@ func (c Config) checkTimes() error {
 	return errors.Join(append(faults,
 		fault(c.Duration < 0 || c.Duration > time.Hour, "duration %v is not up to 1h", c.Duration),
 		fault(c.WarmUp < 0 || c.WarmUp > time.Hour, "warm-up %v is not up to 1h", c.WarmUp),
+		fault(c.Patience < 0, "patience is negative"),
 		fault(c.Repetitions < 0 || c.Repetitions > 1000, "%d repetitions are not 1 to 1000", c.Repetitions))...)
 }
 

@@ -106,7 +106,7 @@ func (c *conn) subscribe(ctx context.Context, tenant string, patterns []string) 
 	}
 }
 
-// read handles what comes until the connection ends, which is an error.
+// read handles what comes until the connection ends, which its error tells of.
 func (c *conn) read() error {
 	buffer := make([]byte, max(readFirst, 2*len(c.rest)))
 	end := copy(buffer, c.rest)

@@ -31,7 +31,7 @@
 // # What counts
 //
 // Per connection and channel numbers must ascend by one. One that is passed over and comes later is out of order, one that comes again is a
-// duplicate, and one that has not come when nothing has come for drainPatience is lost. Any of these makes Run fail, whatever the figures.
+// duplicate, and one that has not come when nothing has come for Config.Patience is lost. Any of these makes Run fail, whatever the figures.
 //
 // # Cost
 //

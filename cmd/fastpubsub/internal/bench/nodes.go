@@ -13,15 +13,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
 const (
 	// startPatience bounds the start of a process, and how long it may take until all nodes have routes to each other.
 	startPatience = 30 * time.Second
-	// endPatience is how long a process may take to end before it is killed.
-	endPatience = 10 * time.Second
 	// wordsMost bounds what is kept of a process's log, in bytes.
 	wordsMost = 4 << 10
 )
@@ -174,26 +171,12 @@ func (c *cluster) pids() (all []int) {
 	return all
 }
 
-// end ends all nodes and waits for them. Where they cannot be told, or do not listen, they are killed.
+// end ends all nodes and waits for them. They are killed, since they leave nothing behind that would want to be put in order.
 func (c *cluster) end() {
-	late := time.NewTimer(endPatience)
-	defer late.Stop()
 	for _, p := range c.nodes {
-		if p.cmd.Process.Signal(syscall.SIGTERM) != nil {
-			_ = p.cmd.Process.Kill()
-		}
-	}
-	killed := false
-	for _, p := range c.nodes {
-		if !killed {
-			select {
-			case <-p.exited:
-				continue
-			case <-late.C:
-				killed = true
-			}
-		}
 		_ = p.cmd.Process.Kill()
+	}
+	for _, p := range c.nodes {
 		<-p.exited
 	}
 }

@@ -138,11 +138,12 @@ func (r Report) print(cfg Config) error {
 func (r *Result) write(text *strings.Builder, m Machine) {
 	fmt.Fprintf(text, "\n%s: %s\n", r.Scenario, r.What)
 	table := tabwriter.NewWriter(text, 0, 0, 2, ' ', tabwriter.AlignRight)
-	heads := "\t"
+	row := func(cells ...string) { fmt.Fprintln(table, strings.Join(cells, "\t")+"\t") }
+	heads := []string{""}
 	for _, f := range r.heads {
-		heads += f.head + "\t"
+		heads = append(heads, f.head)
 	}
-	fmt.Fprintln(table, heads)
+	row(heads...)
 	rows := []struct {
 		name   string
 		values map[string]float64
@@ -151,16 +152,16 @@ func (r *Result) write(text *strings.Builder, m Machine) {
 		rows = rows[:1]
 		rows[0].name = "once"
 	}
-	for _, row := range rows {
-		line := row.name + "\t"
+	for _, some := range rows {
+		cells := []string{some.name}
 		for _, f := range r.heads {
-			if value, ok := row.values[f.key]; ok {
-				line += strconv.FormatFloat(value, 'f', f.digits, 64) + "\t"
-			} else {
-				line += "-\t"
+			cell := "-"
+			if value, ok := some.values[f.key]; ok {
+				cell = strconv.FormatFloat(value, 'f', f.digits, 64)
 			}
+			cells = append(cells, cell)
 		}
-		fmt.Fprintln(table, line)
+		row(cells...)
 	}
 	_ = table.Flush() // a strings.Builder takes everything
 	c := r.Counts

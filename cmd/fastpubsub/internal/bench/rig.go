@@ -11,8 +11,6 @@ import (
 )
 
 const (
-	// drainPatience is how long nothing may arrive before what is under way counts as lost: messages live for 5 s in a node by default.
-	drainPatience = 7 * time.Second
 	// breath is how long duplicates are waited for when all has come.
 	breath = 50 * time.Millisecond
 	// dialsAtOnce is how many connections are made at the same time.
@@ -82,11 +80,7 @@ func (r *rig) connect(ctx context.Context, address string, prepare func(*conn)) 
 	closed := r.closed
 	if !closed {
 		r.conns = append(r.conns, c)
-		r.readers.Go(func() {
-			if err := c.read(); err != nil {
-				r.fail(err)
-			}
-		})
+		r.readers.Go(func() { r.fail(c.read()) })
 	}
 	r.mu.Unlock()
 	if closed {

@@ -13,7 +13,7 @@ const fanoutInFlight = 256 << 10
 
 // window is for messages of a size.
 func (c Config) window(size int) *window {
-	return newWindow(c.Load.InFlight, c.Load.InFlightBytes, size)
+	return newWindow(c.Load.InFlight, c.Load.InFlightBytes, size, c.Patience)
 }
 
 func (c Config) throughput(size int) scenario {
@@ -43,15 +43,15 @@ func (c Config) throughput(size int) scenario {
 }
 
 func (c Config) fanoutWindowed(size int) scenario {
-	messages := max(min(c.Load.InFlight, fanoutInFlight/c.Load.Subscribers), 1)
-	limit := newWindow(messages, c.Load.InFlightBytes, size).limit
+	c.Load.InFlight = max(min(c.Load.InFlight, fanoutInFlight/c.Load.Subscribers), 1)
+	limit := c.window(size).limit
 	load := c.crowdLoad(size)
 	load["messages_in_flight"] = float64(limit)
 	return scenario{
 		name: "fanout", load: load,
 		what: fmt.Sprintf("%d B, %d messages in flight, %s", size, limit, c.crowdText()),
 		play: func(ctx context.Context, r *rig) (outcome, error) {
-			a, w := c.crowd(r), newWindow(messages, c.Load.InFlightBytes, size)
+			a, w := c.crowd(r), c.window(size)
 			roll := newRollCall(limit, a.hearers)
 			a.taken = func(s stamp, _ time.Duration) {
 				if roll.complete(s.number) {

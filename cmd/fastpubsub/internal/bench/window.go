@@ -13,7 +13,7 @@ const (
 	batchBytes    = 64 << 10
 )
 
-// errStalled reports that a full window did not move for drainPatience.
+// errStalled reports that a full window did not move for Config.Patience.
 var errStalled = errors.New("bench: nothing is delivered any more")
 
 // window bounds what is in flight. One publisher takes, readers give back. Nothing spins, so that the processors are the nodes'.
@@ -22,7 +22,8 @@ type window struct {
 	most  int // taken at a time
 	least int // and at least: a write for each message that is given back would be dear
 
-	room chan struct{} // capacity 1: at least least are free
+	patience time.Duration
+	room     chan struct{} // capacity 1: at least least are free
 
 	mu      sync.Mutex // guards what follows
 	taken   uint64
@@ -31,10 +32,10 @@ type window struct {
 }
 
 // newWindow is for messages of one size, so that the bytes in flight are bounded by a number of messages too.
-func newWindow(messages, bytes, size int) *window {
+func newWindow(messages, bytes, size int, patience time.Duration) *window {
 	limit := max(min(messages, bytes/size), 1)
 	most := max(min(batchMessages, batchBytes/size, limit), 1)
-	return &window{limit: limit, most: most, least: max(min(most, limit/4), 1), room: make(chan struct{}, 1)}
+	return &window{limit: limit, most: most, least: max(min(most, limit/4), 1), patience: patience, room: make(chan struct{}, 1)}
 }
 
 // take waits for room and returns how many messages may be sent now.
@@ -42,7 +43,7 @@ func (w *window) take(ctx context.Context) (int, error) {
 	if n := w.tryTake(); n > 0 {
 		return n, nil
 	}
-	timer := time.NewTimer(drainPatience)
+	timer := time.NewTimer(w.patience)
 	defer timer.Stop()
 	for given := w.back(); ; {
 		select {
@@ -55,7 +56,7 @@ func (w *window) take(ctx context.Context) (int, error) {
 				return 0, errStalled
 			}
 			given = now
-			timer.Reset(drainPatience)
+			timer.Reset(w.patience)
 		}
 		if n := w.tryTake(); n > 0 {
 			return n, nil
