@@ -220,7 +220,7 @@ func (b *mischief) release() {
 	}
 }
 func (*mischief) SetInterest(string, channel.Pattern, bool) {}
-func (*mischief) Describe() any                             { return nil }
+func (*mischief) AfterSpread(func())                        {}
 
 func TestBroken(t *testing.T) {
 	for _, kind := range []string{"lost", "twice", "swapped"} {
