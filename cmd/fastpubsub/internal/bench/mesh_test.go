@@ -67,7 +67,7 @@ func runNode(ctx context.Context, join []string, announce func(node, gate string
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node})
+	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Describe: node.Describe})
 	if err != nil {
 		return err
 	}
