@@ -60,7 +60,7 @@ func TestBenchInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		var exit *exec.ExitError
-		if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailure || !strings.Contains(errs.String(), "canceled") {
+		if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailure || !strings.Contains(errs.String(), "interrupt") {
 			t.Errorf("%v: %s", err, errs.String())
 		}
 		for _, pid := range nodes {

@@ -2,7 +2,6 @@ package web_test
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -75,7 +74,7 @@ func (w *twins) start(i int) {
 	}
 	server, err := wsgate.New(wsgate.Config{
 		Hub: w.hubs[i], Broker: w, Limits: wsgate.Limits{Subscriptions: 20},
-		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler(), "GET /v1/bootstrap": http.HandlerFunc(w.bootstrap)},
+		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()}, Edges: w.edges,
 	})
 	if err != nil {
 		w.t.Error(err)
@@ -107,10 +106,9 @@ func (w *twins) halt(i int) {
 	}
 }
 
-// bootstrap lists both nodes, whether they run or not.
-func (w *twins) bootstrap(rw http.ResponseWriter, _ *http.Request) {
-	rw.Header().Set("Access-Control-Allow-Origin", "*")
-	_ = json.NewEncoder(rw).Encode(map[string]any{"edges": []any{map[string]string{"host": w.nodes[0].addr}, w.nodes[1].addr}})
+// edges lists both nodes, whether they run or not.
+func (w *twins) edges() []wsgate.Edge {
+	return []wsgate.Edge{{Host: w.nodes[0].addr}, {Host: w.nodes[1].addr}}
 }
 
 // control lets a program stop and start nodes: POST /halt/<i>, /start/<i>. The answer comes when it is done.
