@@ -85,7 +85,9 @@ func (w *twins) start(i int) {
 		w.t.Error(err)
 		return
 	}
-	n.addr = l.Addr().String()
+	if strings.HasSuffix(n.addr, ":0") { // only before anybody else reads it
+		n.addr = l.Addr().String()
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop, n.ended = stop, make(chan error, 1)
 	go func() { n.ended <- server.Serve(ctx, l) }()

@@ -45,7 +45,8 @@ func checkTour(t *testing.T, r Report) {
 	}
 	for _, result := range r.Results {
 		for key := range strings.FieldsSeq(keys[result.Scenario]) {
-			if result.Median[key] <= 0 || result.Lowest[key] > result.Median[key] || result.Median[key] > result.Highest[key] {
+			median, known := result.Median[key] // nought on a machine too busy to deliver in so short a time
+			if !known || median < 0 || result.Lowest[key] > median || median > result.Highest[key] {
 				t.Errorf("%s: %s is %v, %v, %v", result.What, key, result.Lowest[key], result.Median[key], result.Highest[key])
 			}
 		}
