@@ -33,7 +33,7 @@ func (f *Forwarder) SpreadOne(ctx context.Context, m *wire.Message) error {
 func (f *Forwarder) choose(m *wire.Message, tried []wire.NodeID) (to wire.NodeID, triedNow []wire.NodeID) {
 	for {
 		to = f.endpoint.cfg.Choose(m, tried)
-		tried = append(tried[:len(tried):len(tried)], to)
+		tried = append(slices.Clip(tried), to)
 		if to == 0 {
 			f.endpoint.counters.Drop(DropNoTaker, 1)
 			return 0, nil

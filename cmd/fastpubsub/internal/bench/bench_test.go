@@ -45,7 +45,10 @@ func checkTour(t *testing.T, r Report) {
 	}
 	for _, result := range r.Results {
 		for key := range strings.FieldsSeq(keys[result.Scenario]) {
-			median, known := result.Median[key] // nought on a machine too busy to deliver in so short a time
+			median, known := result.Median[key]
+			if !known && strings.HasSuffix(key, "_per_s") {
+				continue // a busy machine may deliver nothing in so short a time
+			}
 			if !known || median < 0 || result.Lowest[key] > median || median > result.Highest[key] {
 				t.Errorf("%s: %s is %v, %v, %v", result.What, key, result.Lowest[key], result.Median[key], result.Highest[key])
 			}
@@ -60,7 +63,7 @@ func checkTour(t *testing.T, r Report) {
 func TestTourByAddress(t *testing.T) {
 	pub, sub := startMesh(t)
 	cfg := small(nil, Target{URL: pub, SubURL: sub, Tenant: "t"})
-	cfg.Repetitions, cfg.Load.Sizes = 2, []int{minSize, 65535}
+	cfg.Repetitions, cfg.Load.Sizes = 2, []int{minSize, 8192}
 	r, err := reported(t, cfg)
 	if err != nil {
 		t.Fatal(err)
