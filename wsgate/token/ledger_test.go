@@ -404,7 +404,8 @@ func TestEntriesGolden(t *testing.T) {
 	}{
 		{"least", Entry{ID: testID}, "01 " + id + "00 00 00 00 00 00"},
 		{
-			"issued", Entry{ID: testID, Created: 1778932800000, Stamp: 1778932800000, Expires: 1778936400000, CreatedBy: "me", Description: "why"},
+			"issued",
+			Entry{ID: testID, Created: 1778932800000, Stamp: 1778932800000, Expires: 1778936400000, CreatedBy: "me", Description: "why"},
 			"01 " + id + "00 80 b4 a1 85 e3 33 00 80 91 fd 86 e3 33 02 6d 65 03 77 68 79",
 		},
 		{"revoked", Entry{ID: testID, Created: 1, Stamp: 300, Expires: 2, Revoked: true}, "01 " + id + "01 01 ab 02 02 00 00"},

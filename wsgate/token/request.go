@@ -120,7 +120,7 @@ func decodeStrictly(body []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return fmt.Errorf("%w: %.200s", ErrRequest, err)
+		return fmt.Errorf("%w: %.200s", ErrRequest, err.Error())
 	}
 	if len(bytes.TrimSpace(body[d.InputOffset():])) > 0 {
 		return fmt.Errorf("%w: more after the JSON value", ErrRequest)

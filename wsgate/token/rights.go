@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
@@ -199,10 +200,5 @@ func (r *Rights) Admits(addr netip.Addr, region, origin string, originGiven bool
 
 // allowedIn tells whether the list is empty or some entry fits.
 func allowedIn[T any](list []T, fits func(T) bool) bool {
-	for _, entry := range list {
-		if fits(entry) {
-			return true
-		}
-	}
-	return len(list) == 0
+	return len(list) == 0 || slices.ContainsFunc(list, fits)
 }
