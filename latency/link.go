@@ -166,8 +166,10 @@ func (l *Link) Echo(now time.Time, seq uint32, rtt time.Duration) {
 	}
 }
 
-// Held reports whether the link answers well and only its record of downs keeps it Down.
-func (l *Link) Held() bool { return l.state == Down && l.good >= l.cfg.GoodLimit }
+// Held reports whether the link answers every probe and only its record of downs keeps it Down.
+func (l *Link) Held() bool {
+	return l.state == Down && l.unanswered == 0 && l.good >= l.cfg.GoodLimit
+}
 
 // Release brings a held link up: a path that may break again is better than none. Advance tells of it like of any change.
 func (l *Link) Release() {

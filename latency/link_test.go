@@ -72,6 +72,13 @@ func TestRelease(t *testing.T) {
 		}
 		l.probe(20 * ms)
 	}
+	l.probe(-1)
+	l.link.Advance(l.now.Add(time.Second))
+	if l.link.Held() {
+		t.Error("held though it does not answer")
+	}
+	l.now = l.now.Add(time.Second)
+	l.settle(20*ms, 5)
 	l.link.Release()
 	if !l.link.Advance(l.now) || l.link.State() != Up || l.link.Held() {
 		t.Error("it does not come up")

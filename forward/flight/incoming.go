@@ -16,7 +16,7 @@ const (
 	AckDelay  = 20 * time.Millisecond
 	ackRanges = 32
 
-	refusedMost = 1024 // messages for one subscriber that are remembered as refused, per origin
+	refusedMost = wire.MaxRefused // messages for one subscriber that are remembered as refused, per origin: one acknowledgement lists all
 )
 
 // Verdict is what became of a message that arrived.
@@ -254,8 +254,8 @@ func (in *Incoming[T]) acknowledge(now time.Time) {
 	}
 }
 
-// Ack is the acknowledgement to send if one is due; it then counts as sent. A message for one subscriber is acknowledged when it is known
-// whether anybody took it, and not before there is room to say that nobody did: its origin keeps it until then.
+// Ack is the acknowledgement to send if one is due; it then counts as sent. A message for one subscriber is acknowledged only when it is known
+// whether anybody took it: its origin keeps it until then.
 func (in *Incoming[T]) Ack(now time.Time, a *wire.Ack) bool {
 	if in.ackAt.IsZero() || now.Before(in.ackAt) {
 		return false
@@ -263,7 +263,7 @@ func (in *Incoming[T]) Ack(now time.Time, a *wire.Ack) bool {
 	in.ackAt = time.Time{}
 	a.OriginBoot, a.Floor, a.Newest, a.Held = in.Boot, in.floor, in.newest, now.Sub(in.came)
 	a.Ranges, a.Refused = a.Ranges[:0], a.Refused[:0]
-	for _, r := range in.passed[:min(len(in.passed), wire.MaxRefused)] {
+	for _, r := range in.passed {
 		a.Refused = append(a.Refused, r.seq)
 	}
 	if end := in.unsettled(); end <= a.Floor {
@@ -287,9 +287,6 @@ func (in *Incoming[T]) Ack(now time.Time, a *wire.Ack) bool {
 // unsettled is the least sequence that was received and must not be acknowledged yet; the greatest of all if there is none.
 func (in *Incoming[T]) unsettled() uint64 {
 	least := uint64(math.MaxUint64)
-	if len(in.passed) > wire.MaxRefused {
-		least = in.passed[wire.MaxRefused].seq
-	}
 	if in.open > 0 {
 		for seq, h := range in.held {
 			if h.one {
@@ -302,10 +299,7 @@ func (in *Incoming[T]) unsettled() uint64 {
 
 // settled reports whether a sequence can be acknowledged.
 func (in *Incoming[T]) settled(seq uint64) bool {
-	if !in.received(seq) || in.open > 0 && in.held[seq].one {
-		return false
-	}
-	return len(in.passed) <= wire.MaxRefused || seq < in.passed[wire.MaxRefused].seq
+	return in.received(seq) && !(in.open > 0 && in.held[seq].one)
 }
 
 // Held is how many messages wait for their predecessor, and their bytes.

@@ -55,8 +55,7 @@ func TestTakenOrRefused(t *testing.T) {
 	})
 }
 
-// What was refused is listed until its origin knows, as much at a time as fits; what does not fit is not acknowledged, and what could not
-// be remembered is not taken in.
+// What was refused is listed, all at once, until its origin knows; what could not be remembered is not taken in.
 func TestRefusalsAreBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	out, in := NewOutgoing[uint64](1, 1, 0), NewIncoming[uint64](1, 1)
@@ -89,8 +88,8 @@ func TestRefusalsAreBounded(t *testing.T) {
 		}
 	}
 	acknowledge()
-	if want := uint64(wire.MaxRefused); out.Base() != want+1 || uint64(len(back)) != want {
-		t.Fatalf("base %d after %d refusals, want %d", out.Base(), len(back), want)
+	if out.Base() != refusedMost+1 || len(back) != refusedMost {
+		t.Fatalf("base %d after %d refusals, want %d", out.Base(), len(back), refusedMost)
 	}
 	for round := 0; out.Len() > 0 && round < 10*count; round++ {
 		now = now.Add(time.Millisecond)
@@ -150,5 +149,19 @@ func TestTake(t *testing.T) {
 	}
 	if o.Len() != 3 || o.Bytes() != 30 || o.Base() != 2 {
 		t.Errorf("%d messages of %d bytes are left, from %d on", o.Len(), o.Bytes(), o.Base())
+	}
+}
+
+// A burst that nobody takes comes back whole within a round trip or two, also when nothing follows it.
+func TestBurstIsRefusedAtOnce(t *testing.T) {
+	p := newPair(6)
+	p.wants = func(parcel) bool { return false }
+	const count = refusedMost - 24
+	for i := range count {
+		p.publish(parcel{channel: 1, number: i, one: true})
+	}
+	p.run(2*p.delay + AckDelay + 10*time.Millisecond)
+	if len(p.refused) != count || p.expired != 0 || p.out.Len() != 0 {
+		t.Errorf("%d of %d refused, %d expired, %d in flight", len(p.refused), count, p.expired, p.out.Len())
 	}
 }

@@ -9,7 +9,7 @@ import (
 // Bounds of what one Ack lists.
 const (
 	MaxRanges  = 64
-	MaxRefused = 64
+	MaxRefused = 1024 // about 2 KB
 )
 
 // Ack tells an origin what a destination has received of it.

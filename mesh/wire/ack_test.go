@@ -46,7 +46,7 @@ func TestAckFaults(t *testing.T) {
 		"held too long":         {"07 01 01 05 09 81 80 80 80 80 20 00", ErrLimit},
 		"refused twice":         {"07 01 01 05 09 00 00 02 05 00", ErrMalformed},
 		"refused wraps":         {"07 01 01 05 09 00 00 02 05 ff ff ff ff ff ff ff ff ff 01", ErrMalformed},
-		"too many refused":      {"07 01 01 05 09 00 00 41", ErrLimit},
+		"too many refused":      {"07 01 01 05 09 00 00 81 08", ErrLimit},
 		"another kind":          {"06 01 01 05 09 00 00", ErrMalformed},
 	} {
 		if _, err := parseAck(unhex(t, test.hex)); !errors.Is(err, test.want) {
