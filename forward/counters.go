@@ -37,7 +37,7 @@ type Counters struct {
 	Relayed    atomic.Uint64 // copies sent on for others
 	Delivered  atomic.Uint64 // messages that reached this node as a destination
 	Resent     atomic.Uint64 // copies sent again as their origin
-	Reaimed    atomic.Uint64 // messages for one subscriber sent to another node than before
+	Reaimed    atomic.Uint64 // messages for one subscriber sent on to another node, or another run of one
 	Duplicates atomic.Uint64 // copies that had been delivered before
 	Acks       atomic.Uint64 // acknowledgements sent
 	TwinCopies atomic.Uint64 // copies that came second over a link's two connections

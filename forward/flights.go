@@ -104,14 +104,13 @@ func cloneMessage(m *wire.Message) wire.Message {
 // weight is the memory that a message takes in a table or window.
 func weight(m *wire.Message) int { return len(m.Payload) + len(m.Tenant) + len(m.Channel) + cargoBytes }
 
-// enter numbers a message for its destinations and keeps it until they have it. Destinations of unknown boot are left out. Tried are the nodes that a
-// message for one subscriber was sent to, the one it goes to now last.
-func (f *flights) enter(m *wire.Message, s *Snapshot, ids, tried []wire.NodeID, to []wire.Destination) []wire.Destination {
+// enter numbers a message for its destinations and keeps it until they have it. Destinations of unknown boot are left out.
+func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, to []wire.Destination) []wire.Destination {
 	now := time.Now()
-	c := &cargo{message: cloneMessage(m), born: now, tried: tried}
+	c := &cargo{message: cloneMessage(m), born: now, tried: a.tried}
 	deadline := now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond)
 	channel := uint64(flight.Unordered) // what was sent elsewhere before has lost its place, and expires before its neighbours
-	if m.Age == 0 {
+	if !a.again {
 		channel = max(f.endpoint.seed.of(m), 1)
 	}
 	size := weight(m)
@@ -172,8 +171,8 @@ func (f *flights) renew(o *outgoing, boot uint64, s *Snapshot) (orphans []*cargo
 		return nil
 	}
 	orphans = f.takeBack(o, isForOne)
-	for _, c := range orphans {
-		c.tried = c.tried[:len(c.tried)-1] // the later run is another node
+	for i, c := range orphans { // the later run is another node
+		orphans[i] = &cargo{c.message, c.born, c.tried[:len(c.tried)-1]}
 	}
 	f.bytes.Add(-int64(o.table.Bytes()))
 	f.endpoint.counters.Drop(DropRestarted, o.table.Len())

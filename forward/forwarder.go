@@ -75,7 +75,7 @@ func (f *Forwarder) Spread(ctx context.Context, m *wire.Message, ids []wire.Node
 	s := f.scratch.Get().(*split)
 	defer f.scratch.Put(s)
 	f.originate(m)
-	s.left = f.endpoint.flights.enter(m, f.snapshot.Load(), ids, nil, s.left[:0])
+	s.left = f.endpoint.flights.enter(m, f.snapshot.Load(), ids, aim{}, s.left[:0])
 	return f.send(ctx, m, s, nil)
 }
 

@@ -21,16 +21,23 @@ func (f *Forwarder) SpreadOne(ctx context.Context, m *wire.Message) error {
 	s := f.scratch.Get().(*split)
 	defer f.scratch.Put(s)
 	f.originate(m)
-	to, tried := f.choose(m, nil)
+	snapshot := f.snapshot.Load()
+	to, tried := f.choose(snapshot, m, nil)
 	if to == 0 {
 		return nil
 	}
-	s.left = f.endpoint.flights.enter(m, f.snapshot.Load(), []wire.NodeID{to}, tried, s.left[:0])
+	s.left = f.endpoint.flights.enter(m, snapshot, []wire.NodeID{to}, aim{tried: tried}, s.left[:0])
 	return f.send(ctx, m, s, nil)
 }
 
+// aim is what distinguishes a message for one subscriber; the zero value is a message for all.
+type aim struct {
+	tried []wire.NodeID // where it was sent, the present destination last
+	again bool          // it was sent elsewhere before
+}
+
 // choose is the node to send to, and the nodes tried with that as the last; or 0 where this node's subscribers took the message, or nobody can.
-func (f *Forwarder) choose(m *wire.Message, tried []wire.NodeID) (to wire.NodeID, triedNow []wire.NodeID) {
+func (f *Forwarder) choose(s *Snapshot, m *wire.Message, tried []wire.NodeID) (to wire.NodeID, triedNow []wire.NodeID) {
 	for {
 		to = f.endpoint.cfg.Choose(m, tried)
 		tried = append(slices.Clip(tried), to)
@@ -42,7 +49,7 @@ func (f *Forwarder) choose(m *wire.Message, tried []wire.NodeID) (to wire.NodeID
 			if f.endpoint.cfg.Deliver(m) {
 				return 0, nil
 			}
-		} else if _, known := f.snapshot.Load().Boots[to]; known {
+		} else if _, known := s.Boots[to]; known {
 			return to, tried
 		}
 	}
@@ -73,12 +80,13 @@ func (f *flights) sendElsewhere(orphans []*cargo) {
 			f.endpoint.counters.Drop(DropExpired, 1)
 			continue
 		}
-		to, tried := forwarder.choose(&m, c.tried)
+		snapshot := forwarder.snapshot.Load()
+		to, tried := forwarder.choose(snapshot, &m, c.tried)
 		if to == 0 {
 			continue
 		}
 		f.endpoint.counters.Reaimed.Add(1)
-		for _, d := range f.enter(&m, forwarder.snapshot.Load(), []wire.NodeID{to}, tried, nil) {
+		for _, d := range f.enter(&m, snapshot, []wire.NodeID{to}, aim{tried, true}, nil) {
 			if forwarder.offer(&m, d) != nil {
 				f.makeDue(d)
 			}
@@ -125,12 +133,13 @@ func (f *flights) leave(now time.Time, o *outgoing) {
 		})
 	}
 	o.mu.Unlock()
-	ones = slices.DeleteFunc(ones, func(c *cargo) bool {
+	movable := make(map[*cargo]bool, len(ones))
+	for _, c := range ones {
 		to := f.endpoint.cfg.Choose(&c.message, c.tried)
-		return to == 0 || to != f.endpoint.self && !reachable(to)
-	})
+		movable[c] = to == f.endpoint.self || to != 0 && reachable(to)
+	}
 	o.mu.Lock()
-	taken := f.takeBack(o, func(c *cargo) bool { return slices.Contains(ones, c) })
+	taken := f.takeBack(o, func(c *cargo) bool { return movable[c] })
 	o.mu.Unlock()
 	f.sendElsewhere(taken)
 }

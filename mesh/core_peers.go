@@ -333,9 +333,10 @@ func (c *core) sweep(now time.Time) {
 		return
 	}
 	c.sweepAt = now.Add(strangerKept / 4)
+	c.noteReached(now) // without a change of routes for long, too
 	var gone []*peer
 	for _, p := range c.peers {
-		if !p.member && p.link == 0 && now.Sub(p.since) > strangerKept {
+		if !p.active() && p.link == 0 && now.Sub(p.since) > strangerKept {
 			gone = append(gone, p)
 		}
 	}

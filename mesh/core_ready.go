@@ -103,6 +103,7 @@ func (c *core) askCame(now time.Time, e askCame) {
 			c.want(now, p.id, key)
 		}
 		c.payOwed(p)
+		return // nobody has two
 	}
 }
 

@@ -30,6 +30,8 @@ const (
 
 // edgeList is the last list of edges.
 type edgeList struct {
+	refresh sync.Mutex // held while a list is made: one at a time, since that costs the control plane
+
 	mu    sync.Mutex // guards what follows
 	at    time.Time
 	edges []Edge
@@ -37,18 +39,27 @@ type edgeList struct {
 
 // current is the list, by ascending cost; it is shared and must not be changed.
 func (l *edgeList) current(now time.Time, list func() []Edge) []Edge {
-	l.mu.Lock()
-	if !l.at.IsZero() && now.Sub(l.at) < edgesFresh {
-		defer l.mu.Unlock()
-		return l.edges
+	if edges, fresh := l.last(now); fresh {
+		return edges
 	}
-	l.mu.Unlock()
+	l.refresh.Lock()
+	defer l.refresh.Unlock()
+	if edges, fresh := l.last(now); fresh {
+		return edges
+	}
 	edges := slices.DeleteFunc(list(), func(e Edge) bool { return e.Host == "" })
 	slices.SortStableFunc(edges, func(a, b Edge) int { return cmp.Or(cmp.Compare(a.Cost, b.Cost), cmp.Compare(a.Host, b.Host)) })
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.at, l.edges = now, edges
 	return edges
+}
+
+// last is the list made last, and whether it is new enough.
+func (l *edgeList) last(now time.Time) (edges []Edge, fresh bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.edges, !l.at.IsZero() && now.Sub(l.at) < edgesFresh
 }
 
 // serveEdges answers which nodes a client should try: those on its own network, then this one, then the others as they are far from this one, which
@@ -102,8 +113,9 @@ func sameNetwork(a, b string) bool {
 // writeJSON answers with a JSON object that must not be cached.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
-	if err != nil { // our own types always encode
-		panic("wsgate: " + err.Error())
+	if err != nil { // what the overlay describes itself by does not encode
+		http.Error(w, "no answer", http.StatusInternalServerError)
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -45,7 +45,9 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 
 // deliverOne hands a message to a random target, if possible to one whose queue has room for it; room is that for the patterns in a frame.
 func (h *Hub) deliverOne(m channel.Message, f *fanout, room int) int {
+	before := len(f.targets)
 	f.targets = slices.DeleteFunc(f.targets, func(t target) bool { return f.sets[t.set].bytes > room })
+	h.tooLarge.Add(uint64(before - len(f.targets)))
 	for _, spare := range []bool{true, false} { // last at the cost of what the target has not taken yet
 		for n := len(f.targets); n > 0; n-- {
 			i := rand.IntN(n)
