@@ -3,6 +3,7 @@ package wsgate
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"github.com/coder/websocket"
@@ -108,11 +109,15 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	if in == nil {
 		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions", s.server.limits.Subscriptions)}
 	}
-	s.server.hub.settle(in, s.server.broker.SetInterest)
+	var told atomic.Int32 // that it has spread, and that it is accepted: the client hears of the first after the second
+	tell := func() {
+		if told.Add(1) == 2 { // there is no hurry: without room for it the client is not told
+			_, _ = s.box.offer(s.encode(reply{event: eventReady, tenant: tenant, name: pattern.String(), id: c.id}))
+		}
+	}
+	s.server.hub.settle(in, s.server.broker.SetInterest, func() { s.server.broker.AfterSpread(tell) })
 	s.answer(ctx, reply{event: eventSubscribed, tenant: tenant, name: pattern.String(), id: c.id})
-	s.server.broker.AfterSpread(func() { // there is no hurry: without room for it the client is not told
-		_, _ = s.box.offer(s.encode(reply{event: eventReady, tenant: tenant, name: pattern.String(), id: c.id}))
-	})
+	tell()
 	return nil
 }
 
@@ -122,7 +127,7 @@ func (s *session) unsubscribe(ctx context.Context, c command) error {
 		return err
 	}
 	if in := s.server.hub.unsubscribe(&s.subscriber, tenant, pattern); in != nil {
-		s.server.hub.settle(in, s.server.broker.SetInterest)
+		s.server.hub.settle(in, s.server.broker.SetInterest, nil)
 	}
 	s.answer(ctx, reply{event: eventUnsubscribed, tenant: tenant, name: pattern.String(), id: c.id})
 	return nil

@@ -37,8 +37,9 @@ type interest struct {
 	pattern       channel.Pattern
 	subscriptions []*subscription
 
-	announced  bool // what the overlay was told last
-	announcing bool // somebody is in settle with it
+	announced  bool     // what the overlay was told last
+	announcing bool     // somebody is in settle with it
+	settled    []func() // to be called when he is done
 }
 
 // subscription is one connection's share in an interest.
@@ -112,7 +113,7 @@ func (h *Hub) leave(to *subscriber, announce announcer) {
 		s.remove()
 		h.held--
 		h.mu.Unlock()
-		h.settle(in, announce)
+		h.settle(in, announce, nil)
 	}
 	to.held = nil
 }
@@ -161,15 +162,26 @@ func (s *subscription) remove() {
 // announcer tells the overlay that an interest came or went; Broker.SetInterest is one.
 type announcer func(tenant string, p channel.Pattern, wanted bool)
 
-// settle tells the overlay of the interest what it was not yet told, and forgets an interest that nobody has any more.
+// settle tells the overlay of the interest what it was not yet told, and forgets an interest that nobody has any more. Then, if it is
+// not nil, is called once the overlay has been told how things are, by whoever told it.
 // Whoever comes while another announces the same interest leaves it to him: he looks again when he is done. So calls
 // for one interest never overlap, alternate between on and off, and the last one says how things are (invariant 6),
 // while no lock is held during a call.
-func (h *Hub) settle(in *interest, announce announcer) {
+func (h *Hub) settle(in *interest, announce announcer, then func()) {
+	for _, settled := range h.announceAll(in, announce, then) {
+		settled()
+	}
+}
+
+// announceAll is settle but for the calls, which it returns.
+func (h *Hub) announceAll(in *interest, announce announcer, then func()) (settled []func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if then != nil {
+		in.settled = append(in.settled, then)
+	}
 	if in.announcing {
-		return
+		return nil
 	}
 	in.announcing = true
 	for in.announced != (len(in.subscriptions) > 0) {
@@ -180,9 +192,11 @@ func (h *Hub) settle(in *interest, announce announcer) {
 		h.mu.Lock()
 	}
 	in.announcing = false
+	settled, in.settled = in.settled, nil
 	if len(in.subscriptions) == 0 {
 		h.forget(in)
 	}
+	return settled
 }
 
 // forget removes an interest, unless that was done already. h.mu is held.

@@ -54,11 +54,11 @@ func TestHubModel(t *testing.T) {
 				if in := h.unsubscribe(subs[i], tenant, p); (in != nil) != held[i][tenant+":"+p.String()] {
 					t.Fatalf("unsubscribe %s:%s: %v", tenant, p, in)
 				} else if in != nil {
-					h.settle(in, func(string, channel.Pattern, bool) {})
+					h.settle(in, func(string, channel.Pattern, bool) {}, nil)
 				}
 				delete(held[i], tenant+":"+p.String())
 			} else {
-				h.settle(h.subscribe(subs[i], tenant, p, 100), func(string, channel.Pattern, bool) {})
+				h.settle(h.subscribe(subs[i], tenant, p, 100), func(string, channel.Pattern, bool) {}, nil)
 				held[i][tenant+":"+p.String()] = true
 			}
 		}
@@ -218,9 +218,9 @@ func TestInterestOrder(t *testing.T) {
 				for range 20 {
 					p := all[rnd.IntN(2)]
 					if rnd.IntN(2) == 0 {
-						h.settle(h.subscribe(s, "t", p, 10), announce)
+						h.settle(h.subscribe(s, "t", p, 10), announce, nil)
 					} else if in := h.unsubscribe(s, "t", p); in != nil {
-						h.settle(in, announce)
+						h.settle(in, announce, nil)
 					}
 				}
 				mu.Lock()
@@ -300,5 +300,26 @@ func TestDeliverAllocs(t *testing.T) {
 	f := newFanout()
 	if n := testing.AllocsPerRun(100, func() { h.deliver(m, f); f.reset() }); n > 2 {
 		t.Errorf("%v allocations for 2 frames", n)
+	}
+}
+
+// TestSettledAfterAnnouncement: who subscribes while another announces hears that the overlay was told only when it was told of him.
+func TestSettledAfterAnnouncement(t *testing.T) {
+	var counts counters
+	h := NewHub(HubConfig{})
+	p := patterns(t, "a")[0]
+	first, second := corkedSubscriber(&counts), corkedSubscriber(&counts)
+	var events []string
+	note := func(_ string, _ channel.Pattern, wanted bool) { events = append(events, map[bool]string{true: "on", false: "off"}[wanted]) }
+	h.settle(h.subscribe(first, "t", p, 1), note, nil)
+	in := h.unsubscribe(first, "t", p)
+	h.settle(in, func(tenant string, p channel.Pattern, wanted bool) {
+		if !wanted { // meanwhile
+			h.settle(h.subscribe(second, "t", p, 1), note, func() { events = append(events, "settled") })
+		}
+		note(tenant, p, wanted)
+	}, nil)
+	if want := []string{"on", "off", "on", "settled"}; !slices.Equal(events, want) {
+		t.Errorf("%v, want %v", events, want)
 	}
 }
