@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/forward"
@@ -106,6 +107,8 @@ const spreadsMost = 1 << 16
 
 // spreads is what to call when interest has spread.
 type spreads struct {
+	refused atomic.Uint64 // for lack of room
+
 	mu      sync.Mutex // guards what follows
 	last    uint64
 	waiting map[uint64]func()
@@ -141,5 +144,7 @@ func (s *spreads) done(ids []uint64) {
 func (n *Node) AfterSpread(f func()) {
 	if id, ok := n.spreads.add(f); ok {
 		n.post(spreadAwaited{id})
+	} else {
+		n.spreads.refused.Add(1)
 	}
 }

@@ -92,6 +92,7 @@ func (n *Node) View() (v View, ok bool) {
 	flights := n.endpoint.Flights()
 	stats := n.gossip.Stats()
 	v.Dropped = counters.Drops()
+	v.Dropped["spread_waits"] = n.spreads.refused.Load()
 	v.Dropped["swim_garbage"] = stats.Garbage.Load()
 	v.Dropped["swim_queue"] = stats.PacketsDropped.Load()
 	v.Dropped["swim_refused"] = stats.Refused.Load()

@@ -112,10 +112,17 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	var told atomic.Int32 // that it has spread, and that it is accepted: the client hears of the first after the second
 	tell := func() {
 		if told.Add(1) == 2 { // there is no hurry: without room for it the client is not told
+			s.readies.Add(-1)
 			_, _ = s.box.offer(s.encode(reply{event: eventReady, tenant: tenant, name: pattern.String(), id: c.id}))
 		}
 	}
-	s.server.hub.settle(in, s.server.broker.SetInterest, func() { s.server.broker.AfterSpread(tell) })
+	var settled func()
+	if s.readies.Add(1) <= maxReadies {
+		settled = func() { s.server.broker.AfterSpread(tell) }
+	} else {
+		s.readies.Add(-1)
+	}
+	s.server.hub.settle(in, s.server.broker.SetInterest, settled)
 	s.answer(ctx, reply{event: eventSubscribed, tenant: tenant, name: pattern.String(), id: c.id})
 	tell()
 	return nil

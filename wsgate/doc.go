@@ -12,7 +12,7 @@
 // One line each:
 //
 //	SUB:<tenant>:<pattern>     OK:SUB:<tenant>:<pattern>      an empty tenant is "~", and acknowledged as such
-//	                           READY:<tenant>:<pattern>       later, once the whole overlay knows of the subscription
+//	                           READY:<tenant>:<pattern>       later, once the whole overlay knows of the subscription; none where 1,000 wait
 //	UNSUB:<tenant>:<pattern>   OK:UNSUB:<tenant>:<pattern>    also without such a subscription
 //	PING                       PONG
 //	                           ERR:<code>[:<detail>]

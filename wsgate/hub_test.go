@@ -310,7 +310,9 @@ func TestSettledAfterAnnouncement(t *testing.T) {
 	p := patterns(t, "a")[0]
 	first, second := corkedSubscriber(&counts), corkedSubscriber(&counts)
 	var events []string
-	note := func(_ string, _ channel.Pattern, wanted bool) { events = append(events, map[bool]string{true: "on", false: "off"}[wanted]) }
+	note := func(_ string, _ channel.Pattern, wanted bool) {
+		events = append(events, map[bool]string{true: "on", false: "off"}[wanted])
+	}
 	h.settle(h.subscribe(first, "t", p, 1), note, nil)
 	in := h.unsubscribe(first, "t", p)
 	h.settle(in, func(tenant string, p channel.Pattern, wanted bool) {

@@ -11,6 +11,9 @@ import (
 	"github.com/coder/websocket"
 )
 
+// maxReadies bounds the subscriptions of a connection that wait to have spread; further ones get no READY.
+const maxReadies = 1000
+
 // session is one WebSocket connection. Its reader goroutine is run; what it may share is marked.
 type session struct {
 	server *Server
@@ -21,7 +24,8 @@ type session struct {
 
 	subscriber subscriber
 	box        outbox
-	busy       atomic.Bool // the reader works on a message, and so does not hear the client
+	readies    atomic.Int32 // subscriptions that wait to have spread
+	busy       atomic.Bool  // the reader works on a message, and so does not hear the client
 
 	// Of the reader alone.
 	badFrames int
