@@ -21,7 +21,8 @@
 //
 // A message whose predecessor in its channel has not been delivered is held, and only that. It is let go when the predecessor
 // is delivered, when the base has passed the predecessor, or at its own deadline; then all that was sent before the predecessor is past its
-// deadline too, since an origin gives all its messages the same time, and the destination takes it for received.
+// deadline too, since an origin gives all its messages the same time, and the destination takes it for received. The base is told by the next message only: one
+// that waits for a message which its origin has given up (evicted, or taken back), and that nothing follows, waits to its deadline.
 //
 // # Acknowledgements
 //
