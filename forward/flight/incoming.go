@@ -299,7 +299,7 @@ func (in *Incoming[T]) unsettled() uint64 {
 
 // settled reports whether a sequence can be acknowledged.
 func (in *Incoming[T]) settled(seq uint64) bool {
-	return in.received(seq) && !(in.open > 0 && in.held[seq].one)
+	return in.received(seq) && (in.open == 0 || !in.held[seq].one)
 }
 
 // Held is how many messages wait for their predecessor, and their bytes.
