@@ -153,13 +153,13 @@ func (cfg *Config) fillMetros(matrix *wan.Matrix, places map[string]wan.Place) e
 const carried = 300
 
 // timing is how nodes measure: as by default where there are few. Many nodes share one computer, on which each delays the packets of the others.
-// So they probe less, for all of them together to send no more than so many probes per second, and do not tell the mesh of small changes,
+// So they probe less, for all of them together to send no more than probed probes per second, and do not tell the mesh of small changes,
 // which are such delays for the most part, and which cost every node a signature check and a computation of routes each time.
 func timing(nodes int) latency.Config {
-	const few, probedFew, probedMany = 12, 1200, 500 // probes/s; with many nodes more of them measure little but the computer
-	cfg := latency.Config{Budget: min(200, probedFew/nodes)}
+	const probed, few = 1200, 12
+	cfg := latency.Config{Budget: min(200, probed/nodes)}
 	if nodes > few {
-		cfg.Budget = max(probedMany/nodes, 10)
+		cfg.ActiveFor = 300 * time.Millisecond // a message every two seconds is no use that wants fast probes, which leaves them to links in doubt
 		cfg.AdvertiseMin, cfg.AdvertiseShare, cfg.AdvertiseEvery = 1500*time.Microsecond, 0.03, time.Duration(nodes)*70*time.Millisecond
 		cfg.MissedLimit, cfg.GoodLimit = 4, 3
 	}
