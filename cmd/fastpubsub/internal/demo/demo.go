@@ -156,7 +156,7 @@ const carried = 300
 // So they probe less, for all of them together to send no more than probed probes per second, and do not tell the mesh of small changes,
 // which are such delays for the most part, and which cost every node a signature check and a computation of routes each time.
 func timing(nodes int) latency.Config {
-	const probed, few = 1200, 12
+	const probed, few = 700, 12
 	cfg := latency.Config{Budget: min(200, probed/nodes)}
 	if nodes > few {
 		cfg.ActiveFor = 300 * time.Millisecond // a message every two seconds is no use that wants fast probes, which leaves them to links in doubt
