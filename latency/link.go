@@ -166,14 +166,14 @@ func (l *Link) Echo(now time.Time, seq uint32, rtt time.Duration) {
 	}
 }
 
-// Held reports whether the link answers every probe and only its record of downs keeps it Down.
-func (l *Link) Held() bool {
+// held reports whether the link answers every probe and only its record of downs keeps it Down.
+func (l *Link) held() bool {
 	return l.state == Down && l.unanswered == 0 && l.good >= l.cfg.GoodLimit
 }
 
 // Release brings a held link up: a path that may break again is better than none. Advance tells of it like of any change.
 func (l *Link) Release() {
-	if l.Held() {
+	if l.held() {
 		l.state, l.run, l.limit = Up, 0, l.missLimit()
 	}
 }

@@ -61,7 +61,7 @@ func TestRelease(t *testing.T) {
 	l.link.Failed(l.now)
 	l.link.Advance(l.now)
 	for good := range 10 {
-		if held := l.link.Held(); held != (good >= 5) {
+		if held := l.link.held(); held != (good >= 5) {
 			t.Errorf("after %d answered probes: held %v", good, held)
 		}
 		if good < 5 {
@@ -74,13 +74,13 @@ func TestRelease(t *testing.T) {
 	}
 	l.probe(-1)
 	l.link.Advance(l.now.Add(time.Second))
-	if l.link.Held() {
+	if l.link.held() {
 		t.Error("held though it does not answer")
 	}
 	l.now = l.now.Add(time.Second)
 	l.settle(20*ms, 5)
 	l.link.Release()
-	if !l.link.Advance(l.now) || l.link.State() != Up || l.link.Held() {
+	if !l.link.Advance(l.now) || l.link.State() != Up || l.link.held() {
 		t.Error("it does not come up")
 	}
 }

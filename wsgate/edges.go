@@ -30,36 +30,22 @@ const (
 
 // edgeList is the last list of edges.
 type edgeList struct {
-	refresh sync.Mutex // held while a list is made: one at a time, since that costs the control plane
-
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards what follows; held while a list is made: one at a time, since that costs the control plane
 	at    time.Time
 	edges []Edge
 }
 
 // current is the list, by ascending cost; it is shared and must not be changed.
 func (l *edgeList) current(now time.Time, list func() []Edge) []Edge {
-	if edges, fresh := l.last(now); fresh {
-		return edges
-	}
-	l.refresh.Lock()
-	defer l.refresh.Unlock()
-	if edges, fresh := l.last(now); fresh {
-		return edges
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.at.IsZero() && now.Sub(l.at) < edgesFresh {
+		return l.edges
 	}
 	edges := slices.DeleteFunc(list(), func(e Edge) bool { return e.Host == "" })
 	slices.SortStableFunc(edges, func(a, b Edge) int { return cmp.Or(cmp.Compare(a.Cost, b.Cost), cmp.Compare(a.Host, b.Host)) })
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.at, l.edges = now, edges
 	return edges
-}
-
-// last is the list made last, and whether it is new enough.
-func (l *edgeList) last(now time.Time) (edges []Edge, fresh bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.edges, !l.at.IsZero() && now.Sub(l.at) < edgesFresh
 }
 
 // serveEdges answers which nodes a client should try: those on its own network, then this one, then the others as they are far from this one, which

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -56,11 +57,11 @@ type Load struct {
 func (c Config) connections(name string) int {
 	switch name {
 	case "fanout":
-		return or(c.Load.Connections, c.Load.Subscribers)
+		return cmp.Or(c.Load.Connections, c.Load.Subscribers)
 	case "channels":
-		return min(or(c.Load.Connections, 100), c.Load.Channels)
+		return min(cmp.Or(c.Load.Connections, 100), c.Load.Channels)
 	default:
-		return or(c.Load.Connections, 2000)
+		return cmp.Or(c.Load.Connections, 2000)
 	}
 }
 
@@ -69,12 +70,12 @@ func (c Config) normal() (Config, error) {
 	if len(c.Scenarios) == 0 {
 		c.Scenarios = Names()
 	}
-	c.Duration, c.WarmUp, c.Repetitions = or(c.Duration, 3*time.Second), or(c.WarmUp, time.Second), or(c.Repetitions, 3)
-	c.Patience = or(c.Patience, 7*time.Second)
+	c.Duration, c.WarmUp, c.Repetitions = cmp.Or(c.Duration, 3*time.Second), cmp.Or(c.WarmUp, time.Second), cmp.Or(c.Repetitions, 3)
+	c.Patience = cmp.Or(c.Patience, 7*time.Second)
 	t, l := &c.Target, &c.Load
-	t.SubURL, t.Nodes = or(t.SubURL, t.URL), or(t.Nodes, 2)
-	l.Subscribers, l.Channels = or(l.Subscribers, 1000), or(l.Channels, 10_000)
-	l.InFlight, l.InFlightBytes = or(l.InFlight, 4096), or(l.InFlightBytes, 512<<10)
+	t.SubURL, t.Nodes = cmp.Or(t.SubURL, t.URL), cmp.Or(t.Nodes, 2)
+	l.Subscribers, l.Channels = cmp.Or(l.Subscribers, 1000), cmp.Or(l.Channels, 10_000)
+	l.InFlight, l.InFlightBytes = cmp.Or(l.InFlight, 4096), cmp.Or(l.InFlightBytes, 512<<10)
 	var err error
 	if t.Tenant, err = channel.NormalizeTenant(t.Tenant); err != nil {
 		return c, fmt.Errorf("%w: %w", ErrConfig, err)

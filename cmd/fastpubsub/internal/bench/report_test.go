@@ -3,7 +3,6 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -153,38 +152,8 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-func TestParseProc(t *testing.T) {
-	stat := "42 (a (b) c) S 1 42 42 0 -1 4194560 1 0 0 0 150 75 0 0 20 0 9 0"
-	if d, err := parseStat(stat); err != nil || d != 2250*time.Millisecond {
-		t.Errorf("%v, %v", d, err)
-	}
-	for _, text := range []string{"", "42 (a) S 1", strings.Replace(stat, "150", "many", 1), strings.Replace(stat, "75", "-75", 1)} {
-		if _, err := parseStat(text); !errors.Is(err, errProc) {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
-	if n, err := parseResident("Name:\tx\nVmRSS:\t   26000 kB\nThreads:\t9\n"); err != nil || n != 26000<<10 {
-		t.Errorf("%d, %v", n, err)
-	}
-	for _, text := range []string{"", "VmRSS:", "VmRSS: many kB", "VmRSS: -1 kB"} {
-		if _, err := parseResident(text); !errors.Is(err, errProc) {
-			t.Errorf("%q: %v", text, err)
-		}
-	}
+func TestFiguresOfNoProcess(t *testing.T) {
 	if !math.IsNaN(nodeCPU(nil)) || !math.IsNaN(largest(nil)) || !math.IsNaN(resident(0)) || !math.IsNaN((*meter)(nil).read().rate()) {
 		t.Error("figures of no process")
 	}
-}
-
-func FuzzParseProc(f *testing.F) {
-	f.Add("42 (a (b) c) S 1 42 42 0 -1 4194560 1 0 0 0 150 75 0 0 20 0 9 0")
-	f.Add("VmRSS:\t   26000 kB\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		if d, err := parseStat(text); d < 0 || err != nil && !errors.Is(err, errProc) {
-			t.Fatalf("%v, %v", d, err)
-		}
-		if n, err := parseResident(text); n < 0 || err != nil && !errors.Is(err, errProc) {
-			t.Fatalf("%d, %v", n, err)
-		}
-	})
 }

@@ -104,12 +104,3 @@ func (r *rig) channelNames(count int) (all []string) {
 
 // itself is the pattern of a single subscriber of a channel.
 func itself(name string) []string { return []string{name} }
-
-// or is a value, or else its default.
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,7 +15,7 @@ import (
 const pacedMost = 64 << 10
 
 func (c Config) latency(size int) scenario {
-	rate := or(c.Load.Rate, 1000)
+	rate := cmp.Or(c.Load.Rate, 1000)
 	return scenario{
 		name: "latency", what: fmt.Sprintf("%d B, %v messages/s, one subscriber", size, rate),
 		load: map[string]float64{"size_bytes": float64(size), "rate_per_s": rate},
@@ -32,7 +33,7 @@ func (c Config) latency(size int) scenario {
 }
 
 func (c Config) fanoutPaced(size int) scenario {
-	rate := or(c.Load.Rate, 20)
+	rate := cmp.Or(c.Load.Rate, 20)
 	load := c.crowdLoad(size)
 	load["rate_per_s"] = rate
 	return scenario{

@@ -16,6 +16,25 @@ func (c Config) window(size int) *window {
 	return newWindow(c.Load.InFlight, c.Load.InFlightBytes, size, c.Patience)
 }
 
+// first picks the first channel.
+func first() int { return 0 }
+
+// flood is how messages are published in a window.
+type flood struct {
+	by   *publisher
+	in   *window
+	pick func() int // of a message's channel
+}
+
+// windowed publishes as fast as the window lets it, and measures. Figures are those of the scenario; what it costs is added.
+func (r *rig) windowed(ctx context.Context, a *audience, how flood, figures func(usage) []figure) (outcome, error) {
+	u, err := how.by.drive(ctx, a, how.in, how.pick)
+	if err != nil {
+		return outcome{}, err
+	}
+	return r.finish(ctx, a, how.by, func() []figure { return slices.Concat(figures(u), u.costs()) })
+}
+
 func (c Config) throughput(size int) scenario {
 	limit := c.window(size).limit
 	return scenario{
@@ -28,15 +47,11 @@ func (c Config) throughput(size int) scenario {
 			if err != nil {
 				return outcome{}, err
 			}
-			u, err := p.drive(ctx, a, w, func() int { return 0 })
-			if err != nil {
-				return outcome{}, err
-			}
-			return r.finish(ctx, a, p, func() []figure {
-				return slices.Concat([]figure{
+			return r.windowed(ctx, a, flood{p, w, first}, func(u usage) []figure {
+				return []figure{
 					{"messages_per_s", "MSG/s", 0, u.rate()},
 					{"megabytes_per_s", "MB/s", 1, u.rate() * float64(size) / 1e6},
-				}, u.costs())
+				}
 			})
 		},
 	}
@@ -62,16 +77,12 @@ func (c Config) fanoutWindowed(size int) scenario {
 			if err != nil {
 				return outcome{}, err
 			}
-			u, err := p.drive(ctx, a, w, func() int { return 0 })
-			if err != nil {
-				return outcome{}, err
-			}
-			return r.finish(ctx, a, p, func() []figure {
-				return slices.Concat([]figure{
+			return r.windowed(ctx, a, flood{p, w, first}, func(u usage) []figure {
+				return []figure{
 					{"deliveries_per_s", "DELIVERIES/s", 0, u.rate()},
 					{"messages_per_s", "MSG/s", 1, u.rate() / float64(c.Load.Subscribers)},
 					{"megabytes_per_s", "MB/s", 1, u.rate() / float64(a.each) * float64(size) / 1e6},
-				}, u.costs())
+				}
 			})
 		},
 	}
@@ -96,17 +107,14 @@ func (c Config) manyChannels(size int) scenario {
 			}
 			took, grown := r.now()-start, resident(r.subPID)-before
 			random := rand.New(rand.NewPCG(uint64(r.repetition), 0))
-			u, err := p.drive(ctx, a, w, func() int { return random.IntN(count) })
-			if err != nil {
-				return outcome{}, err
-			}
-			return r.finish(ctx, a, p, func() []figure {
-				return slices.Concat([]figure{
+			pick := func() int { return random.IntN(count) }
+			return r.windowed(ctx, a, flood{p, w, pick}, func(u usage) []figure {
+				return []figure{
 					{"messages_per_s", "MSG/s", 0, u.rate()},
 					{"megabytes_per_s", "MB/s", 1, u.rate() * float64(size) / 1e6},
 					{"setup_s", "SET UP s", 2, took.Seconds()},
 					{"bytes_per_channel", "B/CHANNEL", 0, grown / float64(count)},
-				}, u.costs())
+				}
 			})
 		},
 	}

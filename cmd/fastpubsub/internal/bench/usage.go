@@ -1,29 +1,16 @@
 package bench
 
 import (
-	"errors"
-	"fmt"
 	"math"
-	"os"
-	"strconv"
-	"strings"
-	"time"
+
+	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/proc"
 )
-
-// ticksPerSecond is the unit of times in /proc/PID/stat, which is the same on all Linux systems (USER_HZ).
-const ticksPerSecond = 100
-
-var errProc = errors.New("bench: unknown text in /proc")
 
 // nodeCPU is the processor time that processes have taken together, in seconds; NaN where the system does not tell.
 func nodeCPU(pids []int) float64 {
 	sum := 0.0
 	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err != nil {
-			return math.NaN()
-		}
-		d, err := parseStat(string(text))
+		d, err := proc.CPU(pid)
 		if err != nil {
 			return math.NaN()
 		}
@@ -34,11 +21,7 @@ func nodeCPU(pids []int) float64 {
 
 // resident is the memory of a process in bytes; NaN where the system does not tell.
 func resident(pid int) float64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return math.NaN()
-	}
-	bytes, err := parseResident(string(text))
+	bytes, err := proc.Resident(pid)
 	return known(float64(bytes), err == nil)
 }
 
@@ -57,33 +40,4 @@ func known(figure float64, ok bool) float64 {
 		return math.NaN()
 	}
 	return figure
-}
-
-// parseStat reads the user and system time out of /proc/PID/stat.
-func parseStat(text string) (time.Duration, error) {
-	// The second field is the program's name, which may contain anything.
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	if len(fields) < 13 {
-		return 0, errProc
-	}
-	user, err1 := strconv.ParseUint(fields[11], 10, 48)
-	system, err2 := strconv.ParseUint(fields[12], 10, 48)
-	if err1 != nil || err2 != nil {
-		return 0, errProc
-	}
-	return time.Duration(user+system) * (time.Second / ticksPerSecond), nil
-}
-
-// parseResident reads VmRSS in bytes out of /proc/PID/status.
-func parseResident(text string) (int64, error) {
-	for line := range strings.Lines(text) {
-		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
-			kilobytes, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 48)
-			if err != nil {
-				return 0, errProc
-			}
-			return int64(kilobytes) << 10, nil
-		}
-	}
-	return 0, errProc
 }

@@ -61,17 +61,6 @@ func TestBroken(t *testing.T) {
 	}
 }
 
-func TestParseResident(t *testing.T) {
-	for text, want := range map[string]int64{
-		"Name:\tx\nVmRSS:\t   26000 kB\nThreads:\t9\n": 26000 << 10,
-		"": 0, "VmRSS: many kB": 0, "Vm": 0,
-	} {
-		if got := parseResident(text); got != want {
-			t.Errorf("%q: %d, want %d", text, got, want)
-		}
-	}
-}
-
 func TestReport(t *testing.T) {
 	var text, object bytes.Buffer
 	results := []Result{{Drill: "kill", What: "kill -9 London", Counts: Counts{Delivered: 7}, Gap: 250, Recovery: -0.001}}

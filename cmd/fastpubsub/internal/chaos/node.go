@@ -8,10 +8,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/proc"
 )
 
 // node is a site's node process, run after run at the same addresses with the same key.
@@ -145,23 +145,9 @@ func (n *node) memory() int64 {
 	n.mu.Lock()
 	pid := n.cmd.Process.Pid
 	n.mu.Unlock()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	bytes, err := proc.Resident(pid)
 	if err != nil {
 		return 0
 	}
-	return parseResident(string(text))
-}
-
-// parseResident reads VmRSS in bytes out of /proc/PID/status.
-func parseResident(status string) int64 {
-	for line := range strings.Lines(status) {
-		if rest, found := strings.CutPrefix(line, "VmRSS:"); found {
-			kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			if err != nil {
-				return 0
-			}
-			return kilobytes << 10
-		}
-	}
-	return 0
+	return bytes
 }
