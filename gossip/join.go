@@ -22,7 +22,8 @@ const (
 	retryFirst   = time.Second            // pause after a first failed try
 	retrySlowing = 120                    // the pause grows by 1 s in so many seconds without success
 	retryMost    = time.Minute
-	rejoinPause  = 30 * time.Second // after a success at an address that no member advertises, such as one behind NAT
+	rejoinFirst  = time.Second      // pause after a success that brought no member at that address, doubling:
+	rejoinMost   = 30 * time.Second // an address that no member advertises, such as one behind NAT, never becomes one
 	joinsAtOnce  = 4
 	knownMost    = 1024
 	metMost      = 64
@@ -152,6 +153,7 @@ func (k *known) save() {
 type target struct {
 	since time.Time // of the first of the failures in a row
 	next  time.Time
+	again time.Duration // pause after the next success
 	busy  bool
 }
 
@@ -225,7 +227,7 @@ func (j *joiner) try(ctx context.Context, now time.Time, addrs []netip.AddrPort,
 		wanted[addr] = true
 		t := j.targets[addr]
 		if t == nil {
-			t = &target{since: now, next: now}
+			t = &target{since: now, next: now, again: rejoinFirst}
 			j.targets[addr] = t
 		}
 		if t.busy || now.Before(t.next) || j.busy >= joinsAtOnce {
@@ -254,8 +256,11 @@ func (j *joiner) join(ctx context.Context, addr netip.AddrPort, t *target) {
 	t.busy = false
 	pause := min(retryFirst+now.Sub(t.since)/retrySlowing, retryMost)
 	if err == nil {
+		// After a partition a join can succeed and yet leave the other one dead in our eyes: it has to refute its death first, which
+		// it gossips, and gossip may miss us. Only another exchange helps then.
 		t.since = now
-		pause = rejoinPause
+		pause = t.again
+		t.again = min(2*t.again, rejoinMost)
 	}
 	t.next = now.Add(pause + time.Duration(j.rnd.Int64N(int64(pause)/2)))
 }
