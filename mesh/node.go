@@ -47,7 +47,8 @@ type Config struct {
 	Seed      uint64         // of the node's randomness; default random
 
 	// Deliver takes a message for local subscribers, with the relays that it passed, and reports whether any took it. Its slices are valid during
-	// the call. It must not block. Modes other than Broadcast mean one subscriber.
+	// the call. It must not block. Modes other than Broadcast mean one subscriber; a batch is
+	// what a node was given as one.
 	Deliver func(m channel.Message, t Trace) (taken bool)
 	// Wants reports whether there is a local subscriber of a channel; nil: messages for one subscriber never go to local ones.
 	Wants func(tenant, channel string) bool

@@ -39,7 +39,7 @@ func (n *Node) Publish(ctx context.Context, m channel.Message) error {
 	w := n.lookups.take()
 	defer n.lookups.pool.Put(w)
 	w.m = wire.Message{
-		Class: wire.ClassPublish, Mode: byte(m.Mode), Deadline: uint32(n.cfg.Deadline.Milliseconds()), Via: w.m.Via[:0],
+		Class: wire.ClassPublish, Mode: byte(m.Mode), Batch: m.Batch, Deadline: uint32(n.cfg.Deadline.Milliseconds()), Via: w.m.Via[:0],
 		Tenant: append(w.m.Tenant[:0], m.Tenant...), Channel: append(w.m.Channel[:0], m.Channel...), Payload: m.Payload,
 	}
 	if m.Mode != channel.Broadcast {
@@ -85,7 +85,7 @@ func (n *Node) SetInterest(tenant string, p channel.Pattern, wanted bool) {
 func (n *Node) arrived(m *wire.Message) (taken bool) {
 	switch m.Class {
 	case wire.ClassPublish:
-		msg := channel.Message{Tenant: string(m.Tenant), Channel: string(m.Channel), Mode: channel.Mode(m.Mode), Payload: m.Payload}
+		msg := channel.Message{Tenant: string(m.Tenant), Channel: string(m.Channel), Mode: channel.Mode(m.Mode), Batch: m.Batch, Payload: m.Payload}
 		if err := msg.Validate(); err != nil {
 			n.endpoint.Counters().Drop(forward.DropMalformed, 1)
 			return false

@@ -16,12 +16,19 @@ const (
 	keptSlots = 16
 )
 
+// frames are deliveries encoded for the wire, one after the other: whole frames, shared by connections and so read only.
+type frames struct {
+	bytes    []byte
+	messages int // at least 1
+}
+
 // batch is what one write takes out of an outbox.
 type batch struct {
-	replies []byte   // whole frames, put together
-	frames  [][]byte // deliveries, shared with other connections: read only
-	last    []byte   // close frame, or nil
-	bytes   int      // of replies and frames
+	replies  []byte   // whole frames, put together
+	frames   [][]byte // deliveries, shared with other connections: read only
+	messages int      // in frames
+	last     []byte   // close frame, or nil
+	bytes    int      // of replies and frames
 
 	joined []byte
 	pieces net.Buffers
@@ -35,9 +42,10 @@ func (b *batch) reply(frames []byte) {
 	b.bytes += len(frames)
 }
 
-func (b *batch) add(frame []byte) {
-	b.frames = append(b.frames, frame)
-	b.bytes += len(frame)
+func (b *batch) add(f frames) {
+	b.frames = append(b.frames, f.bytes)
+	b.messages += f.messages
+	b.bytes += len(f.bytes)
 }
 
 // segments is the batch as the fewest sensible byte slices, valid until clear.
@@ -81,37 +89,41 @@ func (b *batch) clear() {
 	*b = batch{replies: b.replies[:0], frames: b.frames[:0], joined: b.joined[:0], pieces: b.pieces[:0]}
 }
 
-// frameQueue is a ring of frames, first in, first out. The zero value is empty.
+// frameQueue is a ring of deliveries, first in, first out. The zero value is empty.
 type frameQueue struct {
-	slots [][]byte // as many as a power of two
-	first int
-	count int
-	bytes int
+	slots    []frames // as many as a power of two
+	first    int
+	count    int
+	messages int
+	bytes    int
 }
 
-func (q *frameQueue) len() int { return q.count }
+// len is how many messages wait.
+func (q *frameQueue) len() int { return q.messages }
 
-func (q *frameQueue) push(frame []byte) {
+func (q *frameQueue) push(f frames) {
 	if q.count == len(q.slots) {
-		grown := make([][]byte, max(2*len(q.slots), 4))
+		grown := make([]frames, max(2*len(q.slots), 4))
 		n := copy(grown, q.slots[q.first:])
 		copy(grown[n:], q.slots[:q.first])
 		q.slots, q.first = grown, 0
 	}
-	q.slots[(q.first+q.count)&(len(q.slots)-1)] = frame
+	q.slots[(q.first+q.count)&(len(q.slots)-1)] = f
 	q.count++
-	q.bytes += len(frame)
+	q.messages += f.messages
+	q.bytes += len(f.bytes)
 }
 
-// pop takes the oldest frame out of a queue that is not empty.
-func (q *frameQueue) pop() []byte {
-	frame := q.slots[q.first]
-	q.slots[q.first] = nil
+// pop takes the oldest frames out of a queue that is not empty.
+func (q *frameQueue) pop() frames {
+	f := q.slots[q.first]
+	q.slots[q.first] = frames{}
 	q.first = (q.first + 1) & (len(q.slots) - 1)
 	q.count--
-	q.bytes -= len(frame)
+	q.messages -= f.messages
+	q.bytes -= len(f.bytes)
 	if q.count == 0 && len(q.slots) > keptSlots {
 		q.slots, q.first = nil, 0
 	}
-	return frame
+	return f
 }

@@ -19,7 +19,7 @@ func TestBatch(t *testing.T) {
 		long := 0
 		for i, n := range rapid.SliceOfN(rapid.SampledFrom([]int{1, 100, joinBelow - 1, joinBelow, 60_000}), 0, 20).Draw(t, "lengths") {
 			frame := bytes.Repeat([]byte{byte(i)}, n)
-			b.add(frame)
+			b.add(frames{frame, 1})
 			want = append(want, frame...)
 			if n >= joinBelow {
 				long++
@@ -43,23 +43,25 @@ func TestBatch(t *testing.T) {
 func TestFrameQueue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var q frameQueue
-		var model [][]byte
-		total := 0
+		var model []frames
+		total, messages := 0, 0
 		for i := range rapid.IntRange(1, 300).Draw(t, "operations") {
 			if len(model) > 0 && rapid.IntRange(0, 2).Draw(t, "pop") == 0 {
-				if got := q.pop(); !bytes.Equal(got, model[0]) {
-					t.Fatalf("popped % x, want % x", got, model[0])
+				if got := q.pop(); !bytes.Equal(got.bytes, model[0].bytes) {
+					t.Fatalf("popped % x, want % x", got.bytes, model[0].bytes)
 				}
-				total -= len(model[0])
+				total -= len(model[0].bytes)
+				messages -= model[0].messages
 				model = model[1:]
 			} else {
-				frame := bytes.Repeat([]byte{byte(i)}, rapid.IntRange(1, 5).Draw(t, "length"))
+				frame := frames{bytes.Repeat([]byte{byte(i)}, rapid.IntRange(1, 5).Draw(t, "length")), rapid.IntRange(1, 3).Draw(t, "messages")}
 				q.push(frame)
 				model = append(model, frame)
-				total += len(frame)
+				total += len(frame.bytes)
+				messages += frame.messages
 			}
-			if q.len() != len(model) || q.bytes != total {
-				t.Fatalf("%d frames of %d bytes, want %d of %d", q.len(), q.bytes, len(model), total)
+			if q.len() != messages || q.bytes != total {
+				t.Fatalf("%d messages of %d bytes, want %d of %d", q.len(), q.bytes, messages, total)
 			}
 		}
 		for q.len() > 0 {

@@ -45,7 +45,7 @@ func BenchmarkFanout(b *testing.B) {
 // BenchmarkPush is what a delivery costs the goroutine that delivers, with a writer at work already.
 func BenchmarkPush(b *testing.B) {
 	box := testOutbox(&sink{})
-	frame := make([]byte, 128)
+	frame := frames{make([]byte, 128), 1}
 	b.ReportAllocs()
 	for b.Loop() {
 		box.push(frame)
@@ -70,14 +70,14 @@ func BenchmarkAppendDelivery(b *testing.B) {
 		buf := make([]byte, 0, 1024)
 		b.ReportAllocs()
 		for b.Loop() {
-			appendDelivery(buf, m, ps)
+			appendDelivery(buf, m, m.Payload, ps)
 		}
 	})
 	b.Run("json", func(b *testing.B) {
 		buf := make([]byte, 0, 1024)
 		b.ReportAllocs()
 		for b.Loop() {
-			appendJSONDelivery(buf, m, ps)
+			appendJSONDelivery(buf, m, m.Payload, ps)
 		}
 	})
 }

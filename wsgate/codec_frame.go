@@ -64,20 +64,20 @@ func cutString(b []byte) (s, rest []byte, ok bool) {
 	return b[:n:n], b[n:], true
 }
 
-// deliveryLen is the length of the delivery of m, apart from its patterns, of which each takes patternLen.
-func deliveryLen(m channel.Message) int {
-	return 1 + 2 + len(m.Tenant) + 2 + len(m.Channel) + 4 + len(m.Payload) + 2
+// deliveryLen is the length of a delivery with m's names, apart from its patterns, of which each takes patternLen.
+func deliveryLen(m channel.Message, payload int) int {
+	return 1 + 2 + len(m.Tenant) + 2 + len(m.Channel) + 4 + payload + 2
 }
 
 func patternLen(p channel.Pattern) int { return 2 + len(p.String()) }
 
-// appendDelivery appends the delivery message for a connection that m reaches by these patterns.
-func appendDelivery(dst []byte, m channel.Message, patterns []channel.Pattern) []byte {
+// appendDelivery appends the delivery message of a payload with m's names for a connection that it reaches by these patterns.
+func appendDelivery(dst []byte, m channel.Message, payload []byte, patterns []channel.Pattern) []byte {
 	dst = append(dst, tagDelivery)
 	dst = appendString(dst, m.Tenant)
 	dst = appendString(dst, m.Channel)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(m.Payload)))
-	dst = append(dst, m.Payload...)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(payload)))
+	dst = append(dst, payload...)
 	dst = binary.BigEndian.AppendUint16(dst, uint16(len(patterns)))
 	for _, p := range patterns {
 		dst = appendString(dst, p.String())

@@ -155,17 +155,17 @@ type jsonDelivery struct {
 	Patterns      []string `json:"patterns"`
 }
 
-// appendJSONDelivery appends the delivery in JSON for a connection that m reaches by these patterns.
-func appendJSONDelivery(dst []byte, m channel.Message, patterns []channel.Pattern) []byte {
+// appendJSONDelivery appends the delivery in JSON of a payload with m's names for a connection that it reaches by these patterns.
+func appendJSONDelivery(dst []byte, m channel.Message, payload []byte, patterns []channel.Pattern) []byte {
 	out := jsonDelivery{Event: "message", Tenant: m.Tenant, Channel: m.Channel, Patterns: make([]string, len(patterns))}
 	for i, p := range patterns {
 		out.Patterns[i] = p.String()
 	}
-	if utf8.Valid(m.Payload) {
-		text := string(m.Payload)
+	if utf8.Valid(payload) {
+		text := string(payload)
 		out.Payload = &text
 	} else {
-		text := base64.StdEncoding.EncodeToString(m.Payload)
+		text := base64.StdEncoding.EncodeToString(payload)
 		out.PayloadBase64 = &text
 	}
 	return appendJSON(dst, out)

@@ -93,12 +93,12 @@ func FuzzParsePublish(f *testing.F) {
 
 func TestDeliveryGolden(t *testing.T) {
 	m := channel.Message{Tenant: "t", Channel: "a.b", Payload: []byte("hi")}
-	got := appendDelivery(nil, m, patterns(t, "a.*", "#"))
+	got := appendDelivery(nil, m, m.Payload, patterns(t, "a.*", "#"))
 	want := spaced(t, "01  00 01 74  00 03 61 2e 62  00 00 00 02 68 69  00 02  00 03 61 2e 2a  00 01 23")
 	if !bytes.Equal(got, want) {
 		t.Errorf("got % x", got)
 	}
-	if n := deliveryLen(m) + patternLen(patterns(t, "a.*")[0]) + patternLen(patterns(t, "#")[0]); n != len(want) {
+	if n := deliveryLen(m, len(m.Payload)) + patternLen(patterns(t, "a.*")[0]) + patternLen(patterns(t, "#")[0]); n != len(want) {
 		t.Errorf("length %d computed, %d real", n, len(want))
 	}
 }
@@ -118,7 +118,7 @@ func TestDeliveryRoundTrip(t *testing.T) {
 			}
 			ps = append(ps, p)
 		}
-		b := appendDelivery(nil, m, ps)
+		b := appendDelivery(nil, m, m.Payload, ps)
 		got, err := client.ParseDelivery(b)
 		if err != nil || got.Tenant != m.Tenant || got.Channel != m.Channel || !bytes.Equal(got.Payload, m.Payload) ||
 			strings.Join(got.Patterns, " ") != strings.Join(texts, " ") {
@@ -131,7 +131,7 @@ func TestDeliveryRoundTrip(t *testing.T) {
 			Base64                 []byte `json:"payload_base64"`
 			Patterns               []string
 		}
-		if err := json.Unmarshal(appendJSONDelivery(nil, m, ps), &j); err != nil {
+		if err := json.Unmarshal(appendJSONDelivery(nil, m, m.Payload, ps), &j); err != nil {
 			t.Fatal(err)
 		}
 		payload := j.Base64
@@ -297,11 +297,11 @@ func TestRepliesGolden(t *testing.T) {
 		}
 	}
 	m := channel.Message{Tenant: "t", Channel: "a", Payload: []byte("<&>\x00")}
-	if got := string(appendJSONDelivery(nil, m, patterns(t, "a.>"))); got != `{"event":"message","tenant":"t","channel":"a","payload":"<&>\u0000","patterns":["a.>"]}` {
+	if got := string(appendJSONDelivery(nil, m, m.Payload, patterns(t, "a.>"))); got != `{"event":"message","tenant":"t","channel":"a","payload":"<&>\u0000","patterns":["a.>"]}` {
 		t.Errorf("delivery %s", got)
 	}
 	m.Payload = []byte{0xff}
-	if got := string(appendJSONDelivery(nil, m, patterns(t, "a", "#"))); got != `{"event":"message","tenant":"t","channel":"a","payload_base64":"/w==","patterns":["a","#"]}` {
+	if got := string(appendJSONDelivery(nil, m, m.Payload, patterns(t, "a", "#"))); got != `{"event":"message","tenant":"t","channel":"a","payload_base64":"/w==","patterns":["a","#"]}` {
 		t.Errorf("delivery %s", got)
 	}
 }

@@ -10,14 +10,19 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 )
 
-// handle does what one message of the client asks. msg is valid only during the call.
+// handle does what one message of the client asks, but for publications that may wait in s.pending for others of the same channel. msg is valid
+// until publishPending has returned.
 func (s *session) handle(ctx context.Context, kind websocket.MessageType, msg []byte) {
 	s.server.counts.bytesIn.Add(uint64(len(msg)))
-	switch {
-	case s.box.ending.Load():
-		// RFC 6455, section 7.1.6: data after our close frame may go unheard.
-	case kind == websocket.MessageBinary:
+	if s.box.ending.Load() {
+		return // RFC 6455, section 7.1.6: data after our close frame may go unheard
+	}
+	if kind == websocket.MessageBinary {
 		s.handleBinary(ctx, msg)
+		return
+	}
+	s.publishPending(ctx)
+	switch {
 	case !utf8.Valid(msg):
 		s.box.shut(closeProtocol)
 	case len(msg) > 0 && msg[0] == '{':
@@ -39,6 +44,7 @@ func (s *session) handleBinary(ctx context.Context, msg []byte) {
 		s.badFrames++
 	}
 	if err != nil {
+		s.publishPending(ctx)
 		s.refuse(ctx, err, nil)
 	}
 	if s.badFrames >= s.server.limits.BadFrames {
@@ -46,10 +52,11 @@ func (s *session) handleBinary(ctx context.Context, msg []byte) {
 	}
 }
 
-// publishFrame publishes what came in a binary message.
+// publishFrame publishes what came in a binary message, now or in publishPending.
 func (s *session) publishFrame(ctx context.Context, p publication) error {
 	// Comparing makes no strings of the bytes.
 	if s.channel == "" || string(p.tenant) != s.tenant || string(p.channel) != s.channel {
+		s.publishPending(ctx)
 		tenant, err := channel.NormalizeTenant(string(p.tenant))
 		if err != nil {
 			return err
@@ -60,7 +67,63 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 		}
 		s.tenant, s.channel = tenant, name
 	}
+	if p.mode == channel.Broadcast && len(p.payload) <= channel.MaxPayloadLen {
+		s.gather(ctx, p.payload)
+		return nil
+	}
+	s.publishPending(ctx)
 	return s.publish(ctx, channel.Message{Tenant: s.tenant, Channel: s.channel, Mode: p.mode, Payload: p.payload})
+}
+
+// pending is broadcast messages of one channel that came together, and so can travel together. What did not come yet is never waited for.
+type pending struct {
+	count int
+	first []byte         // payload of the first, which lies in the intake
+	batch *channel.Batch // of all, if there are several
+}
+
+// gather adds a message for the session's present channel to those pending.
+func (s *session) gather(ctx context.Context, payload []byte) {
+	p := &s.pending
+	switch {
+	case p.count == 0:
+	case p.batch == nil:
+		batch := s.server.bundles.Get().(*channel.Batch)
+		if batch.Add(p.first) && batch.Add(payload) {
+			p.batch, p.count = batch, 2
+			return
+		}
+		s.giveBack(batch)
+		s.publishPending(ctx)
+	case p.batch.Add(payload):
+		p.count++
+		return
+	default:
+		s.publishPending(ctx)
+	}
+	p.first, p.count = payload, 1
+}
+
+// publishPending publishes what is pending, and reports what comes of it.
+func (s *session) publishPending(ctx context.Context) {
+	p := s.pending
+	if p.count == 0 {
+		return
+	}
+	s.pending = pending{}
+	m := channel.Message{Tenant: s.tenant, Channel: s.channel, Payload: p.first}
+	if p.batch != nil {
+		m.Batch, m.Payload = true, p.batch.Payload()
+		defer s.giveBack(p.batch)
+	}
+	if err := s.publish(ctx, m); err != nil {
+		s.refuse(ctx, err, nil)
+	}
+}
+
+func (s *session) giveBack(batch *channel.Batch) {
+	batch.Reset()
+	s.server.bundles.Put(batch)
 }
 
 // publish hands a message with valid names to the Broker, and takes as long as that does: meanwhile the client is not
@@ -72,7 +135,7 @@ func (s *session) publish(ctx context.Context, m channel.Message) error {
 	if err := s.server.broker.Publish(ctx, m); err != nil {
 		return err
 	}
-	s.server.counts.messagesIn.Add(1)
+	s.server.counts.messagesIn.Add(uint64(m.Count()))
 	return nil
 }
 

@@ -30,8 +30,8 @@ type Config struct {
 type Limits struct {
 	Connections   int // open at a time; more get 503. Default 65,536
 	Subscriptions int // of a connection; at most 65,535. Default 10,000
-	QueueBytes    int // waiting for a connection; the oldest are dropped beyond. Default 1 MiB
-	QueueFrames   int // the same as a number of deliveries. Default 8,192
+	QueueBytes    int // waiting for a connection; the oldest are dropped beyond. Default 16 MiB
+	QueueFrames   int // the same as a number of deliveries. Default 32,768
 	BadFrames     int // malformed binary messages before a connection is closed. Default 16
 }
 
@@ -70,8 +70,8 @@ func (c Config) validate() error {
 func (l Limits) withDefaults() Limits {
 	setDefault(&l.Connections, 65_536)
 	setDefault(&l.Subscriptions, 10_000)
-	setDefault(&l.QueueBytes, 1<<20)
-	setDefault(&l.QueueFrames, 8_192)
+	setDefault(&l.QueueBytes, 16<<20)
+	setDefault(&l.QueueFrames, 32_768)
 	setDefault(&l.BadFrames, 16)
 	return l
 }

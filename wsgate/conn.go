@@ -16,10 +16,11 @@ var (
 )
 
 // frameConn is the connection under a WebSocket session, written to by two: the session's writer, with batches of whole
-// frames, and the WebSocket library, which is left the close frames. Reading belongs to the library.
+// frames, and the WebSocket library, which is left the close frames. What reads is the intake.
 type frameConn struct {
 	net.Conn
 
+	in    *intake     // what reads
 	heard atomic.Bool // bytes came in since the liveness check last cleared it
 
 	// turn holds a token while someone writes. It is a channel, not a mutex, because it is held across a write that can
@@ -29,12 +30,18 @@ type frameConn struct {
 	closeSent atomic.Bool
 }
 
-func newFrameConn(conn net.Conn) *frameConn {
-	return &frameConn{Conn: conn, turn: make(chan struct{}, 1)}
+// newFrameConn takes a connection over of which these bytes have been read.
+func newFrameConn(conn net.Conn, buffers *intakeBuffers, read []byte) *frameConn {
+	c := &frameConn{Conn: conn, turn: make(chan struct{}, 1)}
+	c.in = newIntake(c, buffers, read)
+	return c
 }
 
 // Read is the library's way in.
-func (c *frameConn) Read(p []byte) (int, error) {
+func (c *frameConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// receive is the intake's way in.
+func (c *frameConn) receive(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.heard.Load() {
 		c.heard.Store(true)
@@ -89,16 +96,21 @@ func (c *frameConn) abort() {
 // hijacker is a ResponseWriter that gives the WebSocket library a frameConn in place of the connection.
 type hijacker struct {
 	http.ResponseWriter
-	conn *frameConn // set by Hijack
+	buffers *intakeBuffers
+	conn    *frameConn // set by Hijack
 }
 
-// Hijack takes the connection over from net/http. The library's write buffer is ours, because the one of net/http would
-// go around the frameConn; it holds the largest control frame, which so reaches the frameConn in one Write.
+// Hijack takes the connection over from net/http. The library's buffers are ours, because those of net/http would
+// go around the frameConn. They hold the largest control frame, which so reaches the frameConn in one Write.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn = newFrameConn(conn)
-	return h.conn, bufio.NewReadWriter(buffered.Reader, bufio.NewWriterSize(h.conn, 2+maxControlPayload)), nil
+	read, err := buffered.Peek(buffered.Reader.Buffered())
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	h.conn = newFrameConn(conn, h.buffers, read)
+	return h.conn, bufio.NewReadWriter(bufio.NewReaderSize(h.conn, maxClientHeader+maxControlPayload), bufio.NewWriterSize(h.conn, 2+maxControlPayload)), nil
 }

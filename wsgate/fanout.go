@@ -26,7 +26,10 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 	}
 	h.mu.RUnlock()
 
-	room := h.maxFrame - maxFrameHeader - deliveryLen(m)
+	if m.Batch && f.longest(m) > largestBatch {
+		return h.deliverSingly(m)
+	}
+	room := h.maxFrame - maxFrameHeader - deliveryLen(m, len(m.Payload))
 	if m.Mode != channel.Broadcast {
 		return h.deliverOne(m, f, room)
 	}
@@ -43,6 +46,25 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 	return reached
 }
 
+// largestBatch is how many bytes a batch may take in an outbox at once. Connections that match by very many patterns get its messages one by one.
+const largestBatch = 256 << 10
+
+// longest is the greatest length of m, a batch, as encoded for any of its targets.
+func (f *fanout) longest(m channel.Message) (bytes int) {
+	for _, set := range f.sets {
+		bytes = max(bytes, len(m.Payload)+m.Count()*(maxFrameHeader+deliveryLen(m, 0)+set.bytes))
+	}
+	return bytes
+}
+
+// deliverSingly is deliver for a batch, message by message, and returns the most connections that one of them reached.
+func (h *Hub) deliverSingly(m channel.Message) (reached int) {
+	for payload := range m.Payloads {
+		reached = max(reached, h.Deliver(channel.Message{Tenant: m.Tenant, Channel: m.Channel, Payload: payload}))
+	}
+	return reached
+}
+
 // deliverOne hands a message to a random target, if possible to one whose queue has room for it; room is that for the patterns in a frame.
 func (h *Hub) deliverOne(m channel.Message, f *fanout, room int) int {
 	before := len(f.targets)
@@ -53,7 +75,7 @@ func (h *Hub) deliverOne(m channel.Message, f *fanout, room int) int {
 			i := rand.IntN(n)
 			t := f.targets[i]
 			frame := f.frame(t.set, t.to.json.Load(), m)
-			if (!spare || t.to.box.roomy(len(frame))) && t.to.box.push(frame) {
+			if (!spare || t.to.box.roomy(len(frame.bytes))) && t.to.box.push(frame) {
 				return 1
 			}
 			f.targets[i], f.targets[n-1] = f.targets[n-1], t
@@ -103,8 +125,8 @@ type step struct {
 type patternSet struct {
 	step
 	bytes  int // length of the patterns in a binary delivery
-	binary []byte
-	json   []byte
+	binary frames
+	json   frames
 }
 
 func newFanout() *fanout {
@@ -159,21 +181,35 @@ func (f *fanout) grow(set int, more *interest) int {
 	return at
 }
 
-// frame is the whole WebSocket frame for a set, encoded when first asked for and shared from then on.
-func (f *fanout) frame(set int, json bool, m channel.Message) []byte {
+// frame is the message for a set in whole WebSocket frames, encoded when first asked for and shared from then on.
+func (f *fanout) frame(set int, json bool, m channel.Message) frames {
 	s := &f.sets[set]
 	switch {
-	case json && s.json == nil:
-		s.json = newFrame(frameText, appendJSONDelivery(nil, m, f.patterns(set)))
-	case !json && s.binary == nil:
-		body := deliveryLen(m) + s.bytes
-		s.binary = appendFrameHeader(make([]byte, 0, maxFrameHeader+body), frameBinary, body)
-		s.binary = appendDelivery(s.binary, m, f.patterns(set))
+	case json && s.json.bytes == nil:
+		patterns := f.patterns(set)
+		for payload := range m.Payloads {
+			body := appendJSONDelivery(nil, m, payload, patterns)
+			s.json.bytes = append(appendFrameHeader(s.json.bytes, frameText, len(body)), body...)
+		}
+		s.json.messages = m.Count()
+	case !json && s.binary.bytes == nil:
+		s.binary = frames{encodeBinary(m, s.bytes, f.patterns(set)), m.Count()}
 	}
 	if json {
 		return s.json
 	}
 	return s.binary
+}
+
+// encodeBinary is the binary frames of a message for patterns that take so many bytes.
+func encodeBinary(m channel.Message, patternBytes int, patterns []channel.Pattern) []byte {
+	size := len(m.Payload) + m.Count()*(maxFrameHeader+deliveryLen(m, 0)+patternBytes)
+	b := make([]byte, 0, size)
+	for payload := range m.Payloads {
+		b = appendFrameHeader(b, frameBinary, deliveryLen(m, len(payload))+patternBytes)
+		b = appendDelivery(b, m, payload, patterns)
+	}
+	return b
 }
 
 // patterns lists a set, valid until the next call.

@@ -90,7 +90,7 @@ func (g *gathering) upgrade(ctx context.Context, w http.ResponseWriter, r *http.
 
 // accept does the WebSocket handshake.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request) (*session, error) {
-	h := &hijacker{ResponseWriter: w}
+	h := &hijacker{ResponseWriter: w, buffers: s.intakes}
 	made := &session{server: s, remote: r.RemoteAddr, heardAt: time.Now()}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{subprotocol},

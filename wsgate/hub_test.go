@@ -3,6 +3,7 @@ package wsgate
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -28,7 +29,7 @@ func corkedSubscriber(counts *counters) *subscriber {
 func (s *subscriber) frames() [][]byte {
 	var all [][]byte
 	for s.box.frames.len() > 0 {
-		all = append(all, s.box.frames.pop())
+		all = append(all, s.box.frames.pop().bytes)
 	}
 	return all
 }
@@ -324,4 +325,61 @@ func TestSettledAfterAnnouncement(t *testing.T) {
 	if want := []string{"on", "off", "on", "settled"}; !slices.Equal(events, want) {
 		t.Errorf("%v, want %v", events, want)
 	}
+}
+
+// TestHubBatch: a batch comes out as the deliveries of its messages one by one, in binary and in JSON, also where patterns make them very long.
+func TestHubBatch(t *testing.T) {
+	const name = "a.a.a.a.a.a.a.a.a.a"
+	for _, held := range []int{1, 1 << 10} {
+		t.Run(fmt.Sprint(held, " patterns"), func(t *testing.T) {
+			var b channel.Batch
+			for i := range 100 {
+				b.Add([]byte(fmt.Sprint("payload ", i)))
+			}
+			batch := channel.Message{Tenant: "t", Channel: name, Batch: true, Payload: b.Payload()}
+			for _, json := range []bool{false, true} {
+				together, singly := deliverTo(t, name, held, json, []channel.Message{batch}), [][]byte(nil)
+				var single []channel.Message
+				for p := range batch.Payloads {
+					single = append(single, channel.Message{Tenant: "t", Channel: name, Payload: p})
+				}
+				singly = deliverTo(t, name, held, json, single)
+				if got, want := bytes.Join(together, nil), bytes.Join(singly, nil); !bytes.Equal(got, want) {
+					t.Errorf("json %v: %d bytes together, %d singly", json, len(got), len(want))
+				}
+				if held == 1 && len(together) != 1 {
+					t.Errorf("json %v: in %d pieces", json, len(together))
+				}
+			}
+		})
+	}
+}
+
+// deliverTo is what a connection with so many patterns that match name gets of messages.
+func deliverTo(t *testing.T, name string, held int, json bool, messages []channel.Message) [][]byte {
+	t.Helper()
+	var counts counters
+	h, s := NewHub(HubConfig{}), corkedSubscriber(&counts)
+	s.box.limits = outboxLimits{bytes: 1 << 30, frames: 1000, overflow: time.Minute}
+	s.json.Store(json)
+	for i := range held {
+		tokens := strings.Split(name, ".")
+		for bit := range tokens {
+			if i>>bit&1 != 0 {
+				tokens[bit] = "*"
+			}
+		}
+		h.subscribe(s, "t", patterns(t, strings.Join(tokens, "."))[0], held)
+	}
+	wanted := 0
+	for _, m := range messages {
+		if n := h.Deliver(m); n != 1 {
+			t.Fatalf("reached %d", n)
+		}
+		wanted += m.Count()
+	}
+	if n := s.box.frames.len(); n != wanted {
+		t.Fatalf("%d messages counted, want %d", n, wanted)
+	}
+	return s.frames()
 }

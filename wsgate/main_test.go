@@ -58,6 +58,18 @@ func (l *loopback) Publish(ctx context.Context, m channel.Message) error {
 	return nil
 }
 
+// batches is how many of the publications were several messages.
+func (l *loopback) batches() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, m := range l.published {
+		if m.Batch {
+			n++
+		}
+	}
+	return n
+}
+
 func (l *loopback) SetInterest(tenant string, p channel.Pattern, wanted bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -54,21 +54,21 @@ type outboxLimits struct {
 	linger        time.Duration // how long the closing handshake may take
 }
 
-// push queues a delivery. It tells whether the connection took it.
-func (b *outbox) push(frame []byte) bool {
+// push queues deliveries, all or none. It tells whether the connection took them.
+func (b *outbox) push(f frames) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || b.last != nil {
 		return false
 	}
-	if len(frame) > b.limits.bytes {
-		b.counts.dropsTooLarge.Add(1)
+	if len(f.bytes) > b.limits.bytes {
+		b.counts.dropsTooLarge.Add(uint64(f.messages))
 		return false
 	}
-	if b.crowded(len(frame)) && !b.makeRoom(len(frame), time.Now()) {
+	if b.crowded(len(f.bytes), f.messages) && !b.makeRoom(f, time.Now()) {
 		return false
 	}
-	b.frames.push(frame)
+	b.frames.push(f)
 	b.wake()
 	return true
 }
@@ -77,22 +77,23 @@ func (b *outbox) push(frame []byte) bool {
 func (b *outbox) roomy(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.closed && b.last == nil && !b.crowded(n)
+	return !b.closed && b.last == nil && !b.crowded(n, 1)
 }
 
-// crowded tells whether a frame of n bytes is over the bound. b.mu is held.
-func (b *outbox) crowded(n int) bool {
-	return b.frames.bytes+n > b.limits.bytes || b.frames.len() >= b.limits.frames
+// crowded tells whether so many messages in so many bytes are over the bound, which in messages only an empty queue may pass. b.mu is held.
+func (b *outbox) crowded(bytes, messages int) bool {
+	waiting := b.frames.len()
+	return b.frames.bytes+bytes > b.limits.bytes || waiting > 0 && waiting+messages > b.limits.frames
 }
 
 // makeRoom drops the oldest deliveries, or gives the connection up if it has been too slow for too long. b.mu is held.
-func (b *outbox) makeRoom(need int, now time.Time) bool {
+func (b *outbox) makeRoom(f frames, now time.Time) bool {
 	if b.slow.since.IsZero() {
 		b.slow.since = now
 	}
 	tooLong := now.Sub(b.slow.since) >= b.limits.overflow
 	before := b.frames.len()
-	for b.frames.len() > 0 && (tooLong || b.crowded(need)) {
+	for b.frames.len() > 0 && (tooLong || b.crowded(len(f.bytes), f.messages)) {
 		b.frames.pop()
 	}
 	drops := uint64(before - b.frames.len())
@@ -266,7 +267,7 @@ func (b *outbox) write(out *batch) error {
 			return err
 		}
 		b.counts.bytesOut.Add(uint64(out.bytes))
-		b.counts.messagesOut.Add(uint64(len(out.frames)))
+		b.counts.messagesOut.Add(uint64(out.messages))
 	}
 	if out.last == nil {
 		return nil

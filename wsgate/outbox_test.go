@@ -45,7 +45,7 @@ func (s *sink) text() string {
 func testOutbox(conn net.Conn) *outbox {
 	batches := &sync.Pool{New: func() any { return new(batch) }}
 	return &outbox{
-		conn: newFrameConn(conn), batches: batches, counts: new(counters), room: make(chan struct{}, 1),
+		conn: newFrameConn(conn, newIntakeBuffers(), nil), batches: batches, counts: new(counters), room: make(chan struct{}, 1),
 		limits: outboxLimits{bytes: 1 << 20, frames: 8192, overflow: 30 * time.Second, stall: 10 * time.Second, linger: 5 * time.Second},
 	}
 }
@@ -56,7 +56,7 @@ func TestCork(t *testing.T) {
 		conn := &sink{keep: true}
 		b := testOutbox(conn)
 		b.cork()
-		b.push([]byte("<delivery>"))
+		b.push(frames{[]byte("<delivery>"), 1})
 		if taken, err := b.offer([]byte("<notice>")); !taken || err != nil {
 			t.Fatal(taken, err)
 		}
@@ -80,7 +80,7 @@ func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &sink{keep: true, gate: make(chan struct{})}
 		b := testOutbox(conn)
-		b.push([]byte("<1>"))
+		b.push(frames{[]byte("<1>"), 1})
 		synctest.Wait() // the writer holds <1>
 		if err := b.reply(t.Context(), make([]byte, maxReplies)); err != nil {
 			t.Fatal(err)
@@ -92,10 +92,10 @@ func TestEnd(t *testing.T) {
 		if err := b.reply(short, []byte("x")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("no room: %v", err)
 		}
-		b.push([]byte("<2>"))
+		b.push(frames{[]byte("<2>"), 1})
 		b.shut(closeShutdown)
 		b.shut(closeSlow) // too late
-		if b.push([]byte("<3>")) {
+		if b.push(frames{[]byte("<3>"), 1}) {
 			t.Error("took a delivery after shut")
 		}
 		b.drop(closeStalled, time.Now())
@@ -117,8 +117,8 @@ func TestEnd(t *testing.T) {
 func TestTooLargeForQueue(t *testing.T) {
 	b := testOutbox(&sink{})
 	b.corked = true
-	b.push([]byte("small"))
-	if b.push(make([]byte, 1<<20+1)) || b.frames.len() != 1 || b.counts.dropsTooLarge.Load() != 1 {
+	b.push(frames{[]byte("small"), 1})
+	if b.push(frames{make([]byte, 1<<20+1), 1}) || b.frames.len() != 1 || b.counts.dropsTooLarge.Load() != 1 {
 		t.Errorf("%d frames, %d dropped", b.frames.len(), b.counts.dropsTooLarge.Load())
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 // Broker is the overlay as clients need it.
 type Broker interface {
-	// Publish hands one message to the overlay, which also gives it to Hub.Deliver for this node's own subscribers. It
+	// Publish hands one message, or a batch of them, to the overlay, which also gives it to Hub.Deliver for this node's own subscribers. It
 	// blocks while the overlay pushes back. m.Payload is valid only during the call. Modes other than channel.Broadcast mean
 	// one subscriber, here or elsewhere.
 	Publish(ctx context.Context, m channel.Message) error
@@ -45,7 +45,9 @@ type Server struct {
 	timing   Timing
 
 	counts  counters
-	buffers sync.Pool // of *[]byte: messages being read
+	buffers sync.Pool // of *[]byte: messages that the library reads
+	intakes *intakeBuffers
+	bundles sync.Pool // of *channel.Batch
 	batches sync.Pool // of *batch
 }
 
@@ -76,6 +78,8 @@ func New(cfg Config) (*Server, error) {
 		s.ready = func() bool { return true }
 	}
 	s.buffers.New = func() any { return new([]byte) }
+	s.intakes = newIntakeBuffers()
+	s.bundles.New = func() any { return new(channel.Batch) }
 	s.batches.New = func() any { return new(batch) }
 	return s, nil
 }

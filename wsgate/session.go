@@ -29,6 +29,7 @@ type session struct {
 
 	// Of the reader alone.
 	badFrames int
+	pending   pending
 	tenant    string // of the last valid publication: most clients publish
 	channel   string // on few channels, and equal names need no second check
 
@@ -46,25 +47,55 @@ func (s *session) run(ctx context.Context) {
 
 // read handles one message after the other until the connection ends.
 func (s *session) read(ctx context.Context) error {
-	// The library closes a connection whose read context ends, and spends a timer on every read with one that can.
-	forever := context.WithoutCancel(ctx)
+	defer s.conn.in.release()
 	for {
-		kind, r, err := s.ws.Reader(forever)
-		if err != nil {
-			return err
+		var err error
+		if s.takeAll(ctx) {
+			err = s.readOne(ctx)
+		} else {
+			err = s.conn.in.fill()
 		}
-		buf := s.server.buffers.Get().(*[]byte)
-		*buf, err = readAll(r, *buf)
-		if err == nil {
-			s.busy.Store(true)
-			s.handle(ctx, kind, *buf)
-			s.busy.Store(false)
-		}
-		s.server.buffers.Put(buf)
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// takeAll handles what has come, up to what the library has to read: irregular.
+func (s *session) takeAll(ctx context.Context) (irregular bool) {
+	s.busy.Store(true)
+	defer s.busy.Store(false)
+	for {
+		first, msg, ok, irregular := s.conn.in.next()
+		if !ok {
+			s.publishPending(ctx)
+			return irregular
+		}
+		kind := websocket.MessageBinary
+		if first == frameText {
+			kind = websocket.MessageText
+		}
+		s.handle(ctx, kind, msg)
+	}
+}
+
+// readOne has the library read a message, whatever comes before it, and handles that.
+func (s *session) readOne(ctx context.Context) error {
+	// The library closes a connection whose read context ends, and spends a timer on every read with one that can.
+	kind, r, err := s.ws.Reader(context.WithoutCancel(ctx))
+	if err != nil {
+		return err
+	}
+	buf := s.server.buffers.Get().(*[]byte)
+	defer s.server.buffers.Put(buf)
+	if *buf, err = readAll(r, *buf); err != nil {
+		return err
+	}
+	s.busy.Store(true)
+	defer s.busy.Store(false)
+	s.handle(ctx, kind, *buf)
+	s.publishPending(ctx)
+	return nil
 }
 
 // readAll reads to the end of a message into buf, which it grows as bytes come, and empties before.

@@ -17,7 +17,7 @@ func (w *world) deliver(i, length int) int {
 
 // TestSlowConsumer: the oldest deliveries go, the client is told how many, and nobody else notices (invariants 4 and 5).
 func TestSlowConsumer(t *testing.T) {
-	inWorld(t, Config{}, func(t *testing.T, w *world) {
+	inWorld(t, Config{Limits: Limits{QueueBytes: 1 << 20}}, func(t *testing.T, w *world) {
 		slow, quick := w.dial("llps.v1"), w.dial("llps.v1")
 		slow.ask("SUB:t:a", "OK:SUB:t:a")
 		quick.ask("SUB:t:a", "OK:SUB:t:a")
@@ -137,7 +137,7 @@ func TestSlowForTooLong(t *testing.T) {
 
 // TestRecovered: who overflowed once and then caught up is not slow the next time, however long that is after.
 func TestRecovered(t *testing.T) {
-	inWorld(t, Config{}, func(t *testing.T, w *world) {
+	inWorld(t, Config{Limits: Limits{QueueBytes: 1 << 20}}, func(t *testing.T, w *world) {
 		c := w.dial("llps.v1")
 		c.ask("SUB:t:a", "OK:SUB:t:a")
 		for range 3 {

@@ -23,7 +23,7 @@ type benchCommand struct {
 	Connections   int           `help:"Connections of fanout, idle and channels; one a subscriber, 2000 and 100 without it." placeholder:"N"`
 	Channels      int           `default:"10000" help:"Channels of channels."`
 	InFlight      int           `default:"4096" help:"Messages in flight at most, where as many as possible are sent."`
-	InFlightBytes int           `default:"524288" help:"Bytes of them at most. A node drops what it cannot queue for a subscriber, 1 MiB by default."`
+	InFlightBytes int           `default:"524288" help:"Bytes of them at most. A node drops what it cannot queue for a subscriber, 16 MiB by default."`
 	Duration      time.Duration `default:"3s" help:"Time of a measurement."`
 	WarmUp        time.Duration `default:"1s" help:"Time before it that does not count."`
 	Repetitions   int           `default:"3" help:"How often each is measured; medians are reported."`

@@ -46,11 +46,12 @@ type Message struct {
 	Tenant  string // as NormalizeTenant returns it
 	Channel string // a concrete name
 	Mode    Mode
+	Batch   bool   // Payload is that of a Batch: several broadcast messages, in order
 	Payload []byte // at most MaxPayloadLen; may be empty
 }
 
-// Validate checks the names, the payload's length and the mode. Errors wrap ErrTenant (also for an empty tenant, which
-// is not normalized), ErrChannel, ErrPayload or ErrMode.
+// Validate checks the names, the payload and the mode. Errors wrap ErrTenant (also for an empty tenant, which
+// is not normalized), ErrChannel, ErrPayload, ErrBatch or ErrMode.
 func (m *Message) Validate() error {
 	if err := validateTenant(m.Tenant); err != nil {
 		return err
@@ -64,5 +65,11 @@ func (m *Message) Validate() error {
 	if m.Mode > DeliverRandom {
 		return fmt.Errorf("%w: %d", ErrMode, m.Mode)
 	}
-	return nil
+	if !m.Batch {
+		return nil
+	}
+	if m.Mode != Broadcast {
+		return fmt.Errorf("%w: a batch is for all, not %v", ErrMode, m.Mode)
+	}
+	return validateBatch(m.Payload)
 }

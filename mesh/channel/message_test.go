@@ -13,7 +13,7 @@ func TestMessageValidate(t *testing.T) {
 		want error
 	}{
 		{"smallest", Message{Tenant: "~", Channel: "a"}, nil},
-		{"largest", Message{strings.Repeat("t", 128), strings.Repeat("c", 256), DeliverRandom, make([]byte, 65535)}, nil},
+		{"largest", Message{strings.Repeat("t", 128), strings.Repeat("c", 256), DeliverRandom, false, make([]byte, 65535)}, nil},
 		{"empty payload", Message{Tenant: "~", Channel: "a", Payload: []byte{}}, nil},
 		{"tenant not normalized", Message{Channel: "a"}, ErrTenant},
 		{"tenant too long", Message{Tenant: strings.Repeat("t", 129), Channel: "a"}, ErrTenant},

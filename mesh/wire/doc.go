@@ -20,6 +20,8 @@
 //	    id 8 | sequence uvarint | if not 0: back uvarint | ahead uvarint | boot 2
 //	payload: the rest
 //
+// The high bit of the mode says that the payload is a batch: several messages of the channel (channel.Batch), which travel as one.
+//
 // Sequence, back and ahead number what the origin sends to that run of the destination (package forward/flight); sequence 0 is
 // outside of any order and never acknowledged. Boot is the low 16 bits of the destination's boot as the origin knows it.
 //

@@ -33,7 +33,7 @@ func vectors() []vector {
 		Destinations: []Destination{{ID: 0xc1, Seq: 300, Back: 2, Ahead: 129, Boot: 0xbeef}, {ID: 0xfffffffffffffffe}}, Payload: []byte("hi"),
 	}
 	bare := Message{
-		Class: ClassControl, HopsLeft: 1, Origin: 1, Age: 1<<32 - 1,
+		Class: ClassControl, Batch: true, HopsLeft: 1, Origin: 1, Age: 1<<32 - 1,
 		Tenant: []byte{}, Channel: []byte{}, Destinations: []Destination{{ID: 2}}, Payload: []byte{},
 	}
 	links := []Link{{2, 1}, {0xff00000000000000, 300_000}}
@@ -84,7 +84,7 @@ func vectors() []vector {
 		append: appender(message), parse: parseMessage, value: message, uvarints: []int{13, 19, 42, 52, 62, 63, 65, 76}, whole: []int{77, 78},
 	}, {
 		name: "message without payload",
-		hex: `01 02 00 01
+		hex: `01 02 80 01
 			00 00 00 00 00 00 00 01
 			00
 			ff ff ff ff

@@ -19,10 +19,14 @@ const (
 	maxClass           = ClassAck
 )
 
+// modeBatch marks a batch in the byte of the mode.
+const modeBatch = 0x80
+
 // Message is a frame that nodes forward hop by hop.
 type Message struct {
 	Class        Class
 	Mode         byte     // delivery mode as on the client wire
+	Batch        bool     // the payload is several messages of the channel, as package channel has it
 	HopsLeft     byte     // links it may still cross, this one included
 	Origin       NodeID   // node that took it from a client
 	Boot         uint64   // boot of the origin
@@ -66,7 +70,11 @@ func (m *Message) Visited(id NodeID) bool { return m.Origin == id || slices.Cont
 // apart, since they are what differs between the copies of one message. The fields must be within the limits of this
 // package, or their counts do not fit.
 func AppendMessageHead(dst []byte, m *Message, destinations []Destination) []byte {
-	dst = append(dst, byte(KindMessage), byte(m.Class), m.Mode, m.HopsLeft)
+	mode := m.Mode
+	if m.Batch {
+		mode |= modeBatch
+	}
+	dst = append(dst, byte(KindMessage), byte(m.Class), mode, m.HopsLeft)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Origin))
 	dst = binary.AppendUvarint(dst, m.Boot)
 	dst = binary.BigEndian.AppendUint32(dst, m.Age)
@@ -96,7 +104,8 @@ func ParseMessage(b []byte, m *Message) error {
 	r := reader{b: b}
 	r.kind(KindMessage)
 	m.Class = Class(r.byte())
-	m.Mode = r.byte()
+	mode := r.byte()
+	m.Mode, m.Batch = mode&^modeBatch, mode&modeBatch != 0
 	m.HopsLeft = r.byte()
 	m.Origin = NodeID(r.uint64())
 	m.Boot = r.uvarint()

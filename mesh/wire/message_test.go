@@ -34,7 +34,7 @@ func someDestinations(n int) []Destination {
 // largestMessage is at every limit.
 func largestMessage() Message {
 	return Message{
-		Class: ClassControl, Mode: 255, HopsLeft: MaxHops, Origin: 1<<64 - 1, Boot: 1<<64 - 1, Age: 1<<32 - 1, Deadline: 1<<32 - 1,
+		Class: ClassControl, Mode: 127, Batch: true, HopsLeft: MaxHops, Origin: 1<<64 - 1, Boot: 1<<64 - 1, Age: 1<<32 - 1, Deadline: 1<<32 - 1,
 		Via: someIDs(MaxHops), Tenant: make([]byte, MaxTenant), Channel: make([]byte, MaxChannel),
 		Destinations: someDestinations(MaxDestinations), Payload: make([]byte, MaxPayload),
 	}

@@ -23,7 +23,8 @@ func messages() *rapid.Generator[Message] {
 	return rapid.Custom(func(t *rapid.T) Message {
 		return Message{
 			Class:        Class(rapid.ByteRange(0, byte(maxClass)).Draw(t, "class")),
-			Mode:         rapid.Byte().Draw(t, "mode"),
+			Mode:         rapid.ByteMax(127).Draw(t, "mode"),
+			Batch:        rapid.Bool().Draw(t, "batch"),
 			HopsLeft:     rapid.ByteRange(0, MaxHops).Draw(t, "hops left"),
 			Origin:       nodeIDs().Draw(t, "origin"),
 			Boot:         rapid.Uint64().Draw(t, "boot"),
