@@ -153,7 +153,7 @@ func New(cfg Config) (*Endpoint, error) {
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	e.transport = &quic.Transport{
-		Conn: cfg.Socket, StatelessResetKey: resetKey(cfg.Key),
+		Conn: coalesce(cfg.Socket), StatelessResetKey: resetKey(cfg.Key),
 		ConnContext: e.countHandshake, Tracer: &garbageCounter{e.counters},
 	}
 	if e.listener, err = e.transport.Listen(serverTLS, quicConfig()); err != nil {
