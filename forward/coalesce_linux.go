@@ -89,7 +89,7 @@ func (c *coalescing) split(m *ipv4.Message) {
 // cutSegmentSize takes the length of the packets that a read was put together from out of its control messages; 0: it is one packet. Quic-go has room
 // for just the others.
 func cutSegmentSize(control []byte) (size, length int) {
-	for rest := control; len(rest) > 0; {
+	for rest := control; len(rest) >= unix.CmsgLen(0); {
 		h, body, after, err := unix.ParseOneSocketControlMessage(rest)
 		if err != nil {
 			break

@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -26,6 +27,9 @@ const (
 	nearBurst  = 150 // messages in a window, 30,000/s, go at once; then flushes are spaced
 	wokenAfter = time.Second
 	burstPause = 50 * time.Microsecond
+
+	// promptMessage is how many bytes its sender writes itself if nothing else waits, which saves waking the flusher. A stream takes so few without waiting.
+	promptMessage = 1000
 )
 
 // readLane parses frames until the stream ends.
@@ -142,36 +146,72 @@ func refit(buf, rest []byte, need int, full bool) ([]byte, int) {
 func (l *Link) flush(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var last time.Time
-	var p pacer
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.wake:
 		}
-		now := time.Now()
-		pause := p.spacing(now, time.Duration(l.srtt.Load()), l.bytes.messagesOut.Load())
-		if wait := pause - now.Sub(last); wait > 0 {
+		select {
+		case <-ctx.Done():
+			return nil
+		case l.turn <- struct{}{}:
+		}
+		if wait := l.pace.wait(time.Now(), l); wait > 0 {
 			timer.Reset(wait)
 			select {
 			case <-ctx.Done():
+				<-l.turn
 				return nil
 			case <-timer.C:
 			}
 		}
-		if err := l.writeAll(); err != nil {
+		err := l.writeAll()
+		l.pace.last = time.Now()
+		<-l.turn
+		if err != nil {
 			return err
 		}
-		last = time.Now()
 	}
+}
+
+// flushNow writes what a lane holds if nobody writes and a flush need not wait. False: the flusher has to.
+func (l *Link) flushNow(lane int) bool {
+	select {
+	case l.turn <- struct{}{}:
+	default:
+		return false
+	}
+	defer func() { <-l.turn }()
+	now := time.Now()
+	if l.pace.wait(now, l) > 0 {
+		return false
+	}
+	l.pace.last = now
+	slice := l.nextSlice(lane)
+	if len(slice) > promptMessage+binary.MaxVarintLen64 { // others came meanwhile
+		return false
+	}
+	if len(slice) > 0 {
+		if _, err := l.lanes[lane].Write(slice); err != nil {
+			return false // as the flusher finds
+		}
+		l.wrote(lane, len(slice))
+	}
+	return true
 }
 
 // pacer decides how far apart flushes are, by what the current window has seen.
 type pacer struct {
+	last     time.Time // flush
 	start    time.Time
 	flushes  int
 	messages uint64 // of the link when the window began
+}
+
+// wait is how long the next flush of a link must wait.
+func (p *pacer) wait(now time.Time, l *Link) time.Duration {
+	return p.spacing(now, time.Duration(l.srtt.Load()), l.bytes.messagesOut.Load()) - now.Sub(p.last)
 }
 
 // spacing is the least time between the last flush and this one.
@@ -181,7 +221,7 @@ func (p *pacer) spacing(now time.Time, srtt time.Duration, messages uint64) time
 		window = farWindow
 	}
 	if now.Sub(p.start) > window {
-		*p = pacer{start: now, messages: messages}
+		*p = pacer{last: p.last, start: now, messages: messages}
 	}
 	p.flushes++
 	switch {

@@ -57,6 +57,8 @@ type Link struct {
 	twins    twinning
 	probes   chan uint32
 	wake     chan struct{} // something waits to be written; capacity 1
+	turn     chan struct{} // capacity 1: holds a token while somebody writes; a channel, since a write can last
+	pace     pacer         // of whoever has the turn
 
 	srtt  atomic.Int64 // ns, as the control plane measures it; 0 unknown
 	heard atomic.Int64 // unix ns of the last frame or datagram
@@ -82,7 +84,7 @@ type outbox struct {
 func newLink(e *Endpoint, peer wire.NodeID, conn *quic.Conn, lanes []lane) *Link {
 	l := &Link{
 		Peer: peer, conn: conn, lanes: lanes, endpoint: e,
-		probes: make(chan uint32, 4), wake: make(chan struct{}, 1), out: make([]outbox, len(lanes)),
+		probes: make(chan uint32, 4), wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), out: make([]outbox, len(lanes)),
 	}
 	rtt := conn.ConnectionStats().SmoothedRTT
 	l.near = rtt > 0 && rtt < nearRTT
@@ -187,6 +189,18 @@ func (l *Link) sendMessage(m *wire.Message, head []byte) error {
 	if lane == controlLane {
 		return l.sendControl(head, m.Payload)
 	}
+	alone, err := l.enqueue(lane, m, head)
+	switch {
+	case err != nil:
+		return err
+	case !alone || !l.flushNow(lane):
+		l.signal()
+	}
+	return nil
+}
+
+// enqueue puts a message into a lane; alone, if it is all that waits, and short.
+func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (alone bool, err error) {
 	n := len(head) + len(m.Payload)
 	bound := l.endpoint.cfg.QueueBytes
 	if n > largeMessage {
@@ -195,10 +209,10 @@ func (l *Link) sendMessage(m *wire.Message, head []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return ErrLinkClosed
+		return false, ErrLinkClosed
 	}
 	if l.queued > 0 && l.queued+n > bound {
-		return ErrLinkFull
+		return false, ErrLinkFull
 	}
 	if n <= twinMessage {
 		if twin, doubled := l.twins.doubled(head); twin != nil {
@@ -208,10 +222,10 @@ func (l *Link) sendMessage(m *wire.Message, head []byte) error {
 	}
 	before := len(l.out[lane].pending)
 	l.out[lane].pending = wire.AppendFrame(l.out[lane].pending, head, m.Payload)
+	alone = l.queued == 0 && n <= promptMessage
 	l.queued += len(l.out[lane].pending) - before
 	l.bytes.messagesOut.Add(1)
-	l.signal()
-	return nil
+	return alone, nil
 }
 
 // SendControl queues a Records or digest frame on the control lane.

@@ -19,7 +19,8 @@ const (
 // frames are deliveries encoded for the wire, one after the other: whole frames, shared by connections and so read only.
 type frames struct {
 	bytes    []byte
-	messages int // at least 1
+	messages int  // at least 1
+	prompt   bool // they may be written by who delivers them
 }
 
 // batch is what one write takes out of an outbox.

@@ -19,7 +19,7 @@ func TestBatch(t *testing.T) {
 		long := 0
 		for i, n := range rapid.SliceOfN(rapid.SampledFrom([]int{1, 100, joinBelow - 1, joinBelow, 60_000}), 0, 20).Draw(t, "lengths") {
 			frame := bytes.Repeat([]byte{byte(i)}, n)
-			b.add(frames{frame, 1})
+			b.add(frames{bytes: frame, messages: 1})
 			want = append(want, frame...)
 			if n >= joinBelow {
 				long++
@@ -54,7 +54,7 @@ func TestFrameQueue(t *testing.T) {
 				messages -= model[0].messages
 				model = model[1:]
 			} else {
-				frame := frames{bytes.Repeat([]byte{byte(i)}, rapid.IntRange(1, 5).Draw(t, "length")), rapid.IntRange(1, 3).Draw(t, "messages")}
+				frame := frames{bytes: bytes.Repeat([]byte{byte(i)}, rapid.IntRange(1, 5).Draw(t, "length")), messages: rapid.IntRange(1, 3).Draw(t, "messages")}
 				q.push(frame)
 				model = append(model, frame)
 				total += len(frame.bytes)

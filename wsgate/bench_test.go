@@ -45,7 +45,7 @@ func BenchmarkFanout(b *testing.B) {
 // BenchmarkPush is what a delivery costs the goroutine that delivers, with a writer at work already.
 func BenchmarkPush(b *testing.B) {
 	box := testOutbox(&sink{})
-	frame := frames{make([]byte, 128), 1}
+	frame := frames{bytes: make([]byte, 128), messages: 1}
 	b.ReportAllocs()
 	for b.Loop() {
 		box.push(frame)

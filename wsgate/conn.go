@@ -23,6 +23,11 @@ type frameConn struct {
 	in    *intake     // what reads
 	heard atomic.Bool // bytes came in since the liveness check last cleared it
 
+	raw interface { // the socket, if the connection is one: for writes that do not wait
+		Write(f func(fd uintptr) bool) error
+	}
+	attempt attempt
+
 	// turn holds a token while someone writes. It is a channel, not a mutex, because it is held across a write that can
 	// last: a wait for a mutex would stop the virtual time of a test.
 	turn chan struct{}
@@ -33,6 +38,11 @@ type frameConn struct {
 // newFrameConn takes a connection over of which these bytes have been read.
 func newFrameConn(conn net.Conn, buffers *intakeBuffers, read []byte) *frameConn {
 	c := &frameConn{Conn: conn, turn: make(chan struct{}, 1)}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			c.raw, c.attempt.run = raw, c.attempt.write
+		}
+	}
 	c.in = newIntake(c, buffers, read)
 	return c
 }
@@ -80,6 +90,35 @@ func (c *frameConn) writeFrames(segments net.Buffers) error {
 	v := segments // apart, because WriteTo makes it escape
 	_, err := v.WriteTo(c.Conn)
 	return err
+}
+
+// attempt is a write that does not wait. It belongs to whoever has the turn.
+type attempt struct {
+	bytes []byte
+	n     int
+	run   func(fd uintptr) bool // write, made once
+}
+
+// tryWrite writes what it can of whole data frames without waiting, and says how much.
+func (c *frameConn) tryWrite(b []byte) (n int) {
+	if c.raw == nil {
+		return 0
+	}
+	select {
+	case c.turn <- struct{}{}:
+	default:
+		return 0
+	}
+	defer func() { <-c.turn }()
+	if c.closeSent.Load() {
+		return 0
+	}
+	c.attempt.bytes, c.attempt.n = b, 0
+	if err := c.raw.Write(c.attempt.run); err != nil {
+		return 0
+	}
+	c.attempt.bytes = nil
+	return c.attempt.n
 }
 
 // abort closes the connection without a word. Under TLS it closes the transport itself: a close alert to a peer that

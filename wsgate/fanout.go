@@ -39,7 +39,9 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 			h.tooLarge.Add(1)
 			continue
 		}
-		if t.to.box.push(f.frame(t.set, t.to.json.Load(), m)) {
+		frame := f.frame(t.set, t.to.json.Load(), m)
+		frame.prompt = len(f.targets) <= promptTarget
+		if t.to.box.push(frame) {
 			reached++
 		}
 	}
@@ -75,6 +77,7 @@ func (h *Hub) deliverOne(m channel.Message, f *fanout, room int) int {
 			i := rand.IntN(n)
 			t := f.targets[i]
 			frame := f.frame(t.set, t.to.json.Load(), m)
+			frame.prompt = true
 			if (!spare || t.to.box.roomy(len(frame.bytes))) && t.to.box.push(frame) {
 				return 1
 			}
@@ -193,7 +196,7 @@ func (f *fanout) frame(set int, json bool, m channel.Message) frames {
 		}
 		s.json.messages = m.Count()
 	case !json && s.binary.bytes == nil:
-		s.binary = frames{encodeBinary(m, s.bytes, f.patterns(set)), m.Count()}
+		s.binary = frames{bytes: encodeBinary(m, s.bytes, f.patterns(set)), messages: m.Count()}
 	}
 	if json {
 		return s.json

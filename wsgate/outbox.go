@@ -22,6 +22,9 @@ var errEnding = errors.New("wsgate: connection ending")
 // outbox is what waits to be written to one connection: replies first, then deliveries in the order they came, then a
 // close frame if there is to be one. Delivering never waits: when the bound is reached the oldest deliveries go.
 //
+// A short delivery that finds nothing waiting is written by who delivers it, as far as the socket takes it without waiting: waking a writer would take longer than
+// the write. Where deliveries follow each other closely the writer puts them together.
+//
 // The goroutine that writes (drain) lives only while there is something to write, so that an idle connection costs no
 // stack for it.
 type outbox struct {
@@ -36,11 +39,13 @@ type outbox struct {
 	mu      sync.Mutex
 	replies []byte // whole frames, put together
 	frames  frameQueue
-	last    []byte  // close frame, once there is to be one
-	corked  bool    // deliveries wait for a reply that must come first
-	writing bool    // drain runs
-	closed  bool    // nothing is taken in or out any more
-	why     closing // the first reason to end
+	cut     []byte    // rest of a delivery that was written in part: precedes all else
+	prompt  time.Time // when a delivery was last written by who delivered it
+	last    []byte    // close frame, once there is to be one
+	corked  bool      // deliveries wait for a reply that must come first
+	writing bool      // drain runs
+	closed  bool      // nothing is taken in or out any more
+	why     closing   // the first reason to end
 	slow    slowness
 	pace    pace
 	endAt   time.Time // when the connection began to end, or zero
@@ -68,8 +73,39 @@ func (b *outbox) push(f frames) bool {
 	if b.crowded(len(f.bytes), f.messages) && !b.makeRoom(f, time.Now()) {
 		return false
 	}
-	b.frames.push(f)
-	b.wake()
+	if !b.writeNow(f) {
+		b.frames.push(f)
+		b.wake()
+	}
+	return true
+}
+
+const (
+	promptBytes  = 4 << 10                // the longest delivery that is written by who delivers it
+	promptPause  = 100 * time.Microsecond // after one such delivery, before the next
+	promptTarget = 4                      // the most connections that one message is written to so
+)
+
+// writeNow writes a delivery if nothing waits and the socket takes it, or a part, at once. b.mu is held.
+func (b *outbox) writeNow(f frames) bool {
+	if !f.prompt || b.writing || b.corked || b.frames.count > 0 || len(b.replies) > 0 || len(f.bytes) > promptBytes {
+		return false
+	}
+	now := time.Now()
+	if now.Sub(b.prompt) < promptPause {
+		return false
+	}
+	b.prompt = now
+	n := b.conn.tryWrite(f.bytes)
+	if n == 0 {
+		return false
+	}
+	b.counts.bytesOut.Add(uint64(n))
+	b.counts.messagesOut.Add(uint64(f.messages))
+	if n < len(f.bytes) {
+		b.cut = f.bytes[n:]
+		b.wake()
+	}
 	return true
 }
 
@@ -189,7 +225,7 @@ func (b *outbox) discard(why closing, now time.Time) {
 	b.closed = true
 	b.ending.Store(true)
 	b.counts.dropsEnded.Add(uint64(b.frames.len()))
-	b.frames, b.replies = frameQueue{}, nil
+	b.frames, b.replies, b.cut = frameQueue{}, nil, nil
 	b.signalRoom()
 }
 
@@ -205,7 +241,7 @@ func (b *outbox) wake() {
 
 // pending tells whether there is something to write now. b.mu is held.
 func (b *outbox) pending() bool {
-	return len(b.replies) > 0 || !b.corked && (b.frames.len() > 0 || b.last != nil)
+	return len(b.cut) > 0 || len(b.replies) > 0 || !b.corked && (b.frames.len() > 0 || b.last != nil)
 }
 
 // signalRoom wakes the reader if it waits in reply. It never blocks.
@@ -243,6 +279,8 @@ func (b *outbox) take(out *batch) bool {
 		b.writing = false
 		return false
 	}
+	out.reply(b.cut)
+	b.cut = nil
 	out.reply(b.replies)
 	if b.replies = b.replies[:0]; cap(b.replies) > keptReplies {
 		b.replies = nil

@@ -56,7 +56,7 @@ func TestCork(t *testing.T) {
 		conn := &sink{keep: true}
 		b := testOutbox(conn)
 		b.cork()
-		b.push(frames{[]byte("<delivery>"), 1})
+		b.push(frames{bytes: []byte("<delivery>"), messages: 1})
 		if taken, err := b.offer([]byte("<notice>")); !taken || err != nil {
 			t.Fatal(taken, err)
 		}
@@ -80,7 +80,7 @@ func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &sink{keep: true, gate: make(chan struct{})}
 		b := testOutbox(conn)
-		b.push(frames{[]byte("<1>"), 1})
+		b.push(frames{bytes: []byte("<1>"), messages: 1})
 		synctest.Wait() // the writer holds <1>
 		if err := b.reply(t.Context(), make([]byte, maxReplies)); err != nil {
 			t.Fatal(err)
@@ -92,10 +92,10 @@ func TestEnd(t *testing.T) {
 		if err := b.reply(short, []byte("x")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("no room: %v", err)
 		}
-		b.push(frames{[]byte("<2>"), 1})
+		b.push(frames{bytes: []byte("<2>"), messages: 1})
 		b.shut(closeShutdown)
 		b.shut(closeSlow) // too late
-		if b.push(frames{[]byte("<3>"), 1}) {
+		if b.push(frames{bytes: []byte("<3>"), messages: 1}) {
 			t.Error("took a delivery after shut")
 		}
 		b.drop(closeStalled, time.Now())
@@ -117,8 +117,8 @@ func TestEnd(t *testing.T) {
 func TestTooLargeForQueue(t *testing.T) {
 	b := testOutbox(&sink{})
 	b.corked = true
-	b.push(frames{[]byte("small"), 1})
-	if b.push(frames{make([]byte, 1<<20+1), 1}) || b.frames.len() != 1 || b.counts.dropsTooLarge.Load() != 1 {
+	b.push(frames{bytes: []byte("small"), messages: 1})
+	if b.push(frames{bytes: make([]byte, 1<<20+1), messages: 1}) || b.frames.len() != 1 || b.counts.dropsTooLarge.Load() != 1 {
 		t.Errorf("%d frames, %d dropped", b.frames.len(), b.counts.dropsTooLarge.Load())
 	}
 }
