@@ -66,6 +66,8 @@ type Config struct {
 	// Deliver takes a message that has this node as a destination, valid during the call, and reports whether anybody here wanted it. It neither
 	// blocks nor calls back.
 	Deliver func(m *wire.Message) (taken bool)
+	// Delivered follows calls of Deliver once no more follow at once, so that what they left can go together. It does not block for long. Default nothing.
+	Delivered func()
 	// Choose picks the node whose subscriber gets a message for one, among those not tried, reachable ones before others; this node only if it has a
 	// subscriber; 0 if nobody is left. It must not block. Without it there are no such messages.
 	Choose func(m *wire.Message, tried []wire.NodeID) wire.NodeID
@@ -89,6 +91,9 @@ func (c *Config) validate() error {
 	}
 	if c.Emit == nil || c.Control == nil || c.Deliver == nil || c.Packet == nil || c.Stream == nil {
 		errs = append(errs, errors.New("forward: config lacks a callback"))
+	}
+	if c.Delivered == nil {
+		c.Delivered = func() {}
 	}
 	if c.Lanes == 0 {
 		c.Lanes = defaultLanes

@@ -28,6 +28,7 @@ func (f *flights) run(ctx context.Context) {
 			f.sweep(now)
 			swept = now
 		}
+		f.endpoint.cfg.Delivered()
 		next = max(next, f.clock(now.Add(flightTick)))
 		f.asleep.Store(next)
 		timer.Reset(time.Duration(next - f.clock(time.Now())))

@@ -57,6 +57,7 @@ func (l *Link) readLane(index int) error {
 		have += n
 		full := have == len(buf)
 		rest, need, err := l.frames(index, buf[:have], limit, &m)
+		l.endpoint.cfg.Delivered()
 		if err != nil {
 			l.endpoint.counters.Drop(DropMalformed, 1)
 			return fmt.Errorf("%w: lane %d: %w", errProtocol, index, err)

@@ -47,6 +47,7 @@ func (f *Forwarder) choose(s *Snapshot, m *wire.Message, tried []wire.NodeID) (t
 		}
 		if to == f.endpoint.self {
 			if f.endpoint.cfg.Deliver(m) {
+				f.endpoint.cfg.Delivered()
 				return 0, nil
 			}
 		} else if _, known := s.Boots[to]; known {

@@ -50,6 +50,8 @@ type Config struct {
 	// the call. It must not block. Modes other than Broadcast mean one subscriber; a batch is
 	// what a node was given as one.
 	Deliver func(m channel.Message, t Trace) (taken bool)
+	// Delivered follows calls of Deliver once no more follow at once. It does not block for long. Default nothing.
+	Delivered func()
 	// Wants reports whether there is a local subscriber of a channel; nil: messages for one subscriber never go to local ones.
 	Wants func(tenant, channel string) bool
 }
@@ -137,7 +139,7 @@ func build(cfg Config, socket net.PacketConn) (*Node, error) {
 	n.dials, n.endDials = context.WithCancel(context.Background())
 	n.endpoint, err = forward.New(forward.Config{
 		Key: cfg.Identity.Key, Boot: cfg.Identity.Boot, Socket: socket, Log: cfg.Log,
-		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Choose: n.choose,
+		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Delivered: cfg.Delivered, Choose: n.choose,
 		Packet: func(b []byte, from net.Addr, at time.Time) { n.gossip.Receive(b, from, at) },
 		Stream: func(c net.Conn) { n.gossip.Accept(c) },
 	})

@@ -46,6 +46,9 @@ func (n *Node) Publish(ctx context.Context, m channel.Message) error {
 		return n.endpoint.Forwarder().SpreadOne(ctx, &w.m)
 	}
 	n.cfg.Deliver(m, Trace{Origin: n.meta.ID})
+	if n.cfg.Delivered != nil {
+		n.cfg.Delivered()
+	}
 	w.find(n.index, m.Tenant, m.Channel)
 	if len(w.nodes) == 0 {
 		return nil

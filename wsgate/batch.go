@@ -19,8 +19,7 @@ const (
 // frames are deliveries encoded for the wire, one after the other: whole frames, shared by connections and so read only.
 type frames struct {
 	bytes    []byte
-	messages int  // at least 1
-	prompt   bool // they may be written by who delivers them
+	messages int // at least 1
 }
 
 // batch is what one write takes out of an outbox.
@@ -114,6 +113,9 @@ func (q *frameQueue) push(f frames) {
 	q.messages += f.messages
 	q.bytes += len(f.bytes)
 }
+
+// at is the i-th of those in the queue.
+func (q *frameQueue) at(i int) frames { return q.slots[(q.first+i)&(len(q.slots)-1)] }
 
 // pop takes the oldest frames out of a queue that is not empty.
 func (q *frameQueue) pop() frames {

@@ -48,7 +48,7 @@ func BenchmarkPush(b *testing.B) {
 	frame := frames{bytes: make([]byte, 128), messages: 1}
 	b.ReportAllocs()
 	for b.Loop() {
-		box.push(frame)
+		pushNow(box, frame)
 	}
 	box.writers.Wait()
 }

@@ -11,13 +11,22 @@ import (
 // says so, as one frame that lists all of its matching patterns, and returns how many connections took it. It never blocks
 // and keeps nothing of m.Payload. Messages of one channel reach a connection in the order of the calls.
 func (h *Hub) Deliver(m channel.Message) int {
+	n := h.Queue(m)
+	h.Flush()
+	return n
+}
+
+// Queue is Deliver for a message that others follow at once: the connections get it at the next Flush, together with what was queued meanwhile.
+func (h *Hub) Queue(m channel.Message) int {
 	f := h.fanouts.Get().(*fanout)
 	defer h.fanouts.Put(f)
 	defer f.reset()
-	return h.deliver(m, f)
+	n := h.deliver(m, f)
+	h.due.add(f.owed)
+	return n
 }
 
-// deliver is Deliver with an empty fanout to work in.
+// deliver is Queue with an empty fanout to work in, in which it leaves the outboxes that are owed a flush.
 func (h *Hub) deliver(m channel.Message, f *fanout) int {
 	h.mu.RLock()
 	if t := h.tenants[m.Tenant]; t != nil {
@@ -39,13 +48,21 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 			h.tooLarge.Add(1)
 			continue
 		}
-		frame := f.frame(t.set, t.to.json.Load(), m)
-		frame.prompt = len(f.targets) <= promptTarget
-		if t.to.box.push(frame) {
+		if f.push(t, m) {
 			reached++
 		}
 	}
 	return reached
+}
+
+// push puts a message into the outbox of a target.
+func (f *fanout) push(t target, m channel.Message) bool {
+	box := t.to.box
+	taken, owes := box.push(f.frame(t.set, t.to.json.Load(), m))
+	if owes {
+		f.owed = append(f.owed, box)
+	}
+	return taken
 }
 
 // largestBatch is how many bytes a batch may take in an outbox at once. Connections that match by very many patterns get its messages one by one.
@@ -62,7 +79,7 @@ func (f *fanout) longest(m channel.Message) (bytes int) {
 // deliverSingly is deliver for a batch, message by message, and returns the most connections that one of them reached.
 func (h *Hub) deliverSingly(m channel.Message) (reached int) {
 	for payload := range m.Payloads {
-		reached = max(reached, h.Deliver(channel.Message{Tenant: m.Tenant, Channel: m.Channel, Payload: payload}))
+		reached = max(reached, h.Queue(channel.Message{Tenant: m.Tenant, Channel: m.Channel, Payload: payload}))
 	}
 	return reached
 }
@@ -76,9 +93,7 @@ func (h *Hub) deliverOne(m channel.Message, f *fanout, room int) int {
 		for n := len(f.targets); n > 0; n-- {
 			i := rand.IntN(n)
 			t := f.targets[i]
-			frame := f.frame(t.set, t.to.json.Load(), m)
-			frame.prompt = true
-			if (!spare || t.to.box.roomy(len(frame.bytes))) && t.to.box.push(frame) {
+			if (!spare || t.to.box.roomy(len(f.frame(t.set, t.to.json.Load(), m).bytes))) && f.push(t, m) {
 				return 1
 			}
 			f.targets[i], f.targets[n-1] = f.targets[n-1], t
@@ -110,6 +125,7 @@ type fanout struct {
 	sets    []patternSet        // sets[0] is empty
 	steps   map[step]int
 	names   []channel.Pattern
+	owed    []*outbox // to be flushed
 }
 
 // target is a connection that gets the message by the patterns of a set.
@@ -145,7 +161,8 @@ func (f *fanout) reset() {
 	clear(f.sets)
 	clear(f.index)
 	clear(f.steps)
-	f.matched, f.targets, f.sets = f.matched[:0], f.targets[:0], f.sets[:1]
+	clear(f.owed)
+	f.matched, f.targets, f.sets, f.owed = f.matched[:0], f.targets[:0], f.sets[:1], f.owed[:0]
 }
 
 // collect finds the targets behind the matched interests. Hub.mu is held for reading.

@@ -19,6 +19,7 @@ type Hub struct {
 	maxFrame int
 	tooLarge atomic.Uint64
 	fanouts  sync.Pool // of *fanout
+	due      dueList
 
 	mu      sync.RWMutex
 	tenants map[string]*tenant

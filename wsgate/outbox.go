@@ -3,6 +3,7 @@ package wsgate
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +23,8 @@ var errEnding = errors.New("wsgate: connection ending")
 // outbox is what waits to be written to one connection: replies first, then deliveries in the order they came, then a
 // close frame if there is to be one. Delivering never waits: when the bound is reached the oldest deliveries go.
 //
-// A short delivery that finds nothing waiting is written by who delivers it, as far as the socket takes it without waiting: waking a writer would take longer than
-// the write. Where deliveries follow each other closely the writer puts them together.
+// Whoever delivers owes the outbox a flush, which writes what waits itself, as far as the socket takes that without waiting: waking a writer would take longer than a
+// short write. Where flushes follow each other closely the writer puts together what they would write.
 //
 // The goroutine that writes (drain) lives only while there is something to write, so that an idle connection costs no
 // stack for it.
@@ -40,7 +41,8 @@ type outbox struct {
 	replies []byte // whole frames, put together
 	frames  frameQueue
 	cut     []byte    // rest of a delivery that was written in part: precedes all else
-	prompt  time.Time // when a delivery was last written by who delivered it
+	owed    bool      // somebody will flush
+	flushed time.Time // when flush last wrote
 	last    []byte    // close frame, once there is to be one
 	corked  bool      // deliveries wait for a reply that must come first
 	writing bool      // drain runs
@@ -59,55 +61,72 @@ type outboxLimits struct {
 	linger        time.Duration // how long the closing handshake may take
 }
 
-// push queues deliveries, all or none. It tells whether the connection took them.
-func (b *outbox) push(f frames) bool {
+// push queues deliveries, all or none. It tells whether the connection took them, and whether the caller owes it a flush.
+func (b *outbox) push(f frames) (taken, owes bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || b.last != nil {
-		return false
+		return false, false
 	}
 	if len(f.bytes) > b.limits.bytes {
 		b.counts.dropsTooLarge.Add(uint64(f.messages))
-		return false
+		return false, false
 	}
 	if b.crowded(len(f.bytes), f.messages) && !b.makeRoom(f, time.Now()) {
-		return false
+		return false, false
 	}
-	if !b.writeNow(f) {
-		b.frames.push(f)
-		b.wake()
-	}
-	return true
+	b.frames.push(f)
+	owes = !b.writing && !b.owed
+	b.owed = b.owed || owes
+	return true, owes
 }
 
 const (
-	promptBytes  = 4 << 10                // the longest delivery that is written by who delivers it
-	promptPause  = 100 * time.Microsecond // after one such delivery, before the next
-	promptTarget = 4                      // the most connections that one message is written to so
+	promptBytes = 16 << 10               // the most that flush writes itself
+	promptPause = 100 * time.Microsecond // between flushes that write themselves
 )
 
-// writeNow writes a delivery if nothing waits and the socket takes it, or a part, at once. b.mu is held.
-func (b *outbox) writeNow(f frames) bool {
-	if !f.prompt || b.writing || b.corked || b.frames.count > 0 || len(b.replies) > 0 || len(f.bytes) > promptBytes {
-		return false
+// flush sees to it that what was pushed is written: by itself if it can, else by the writer.
+func (b *outbox) flush(now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.owed = false
+	if b.writing || b.closed || !b.pending() {
+		return
 	}
-	now := time.Now()
-	if now.Sub(b.prompt) < promptPause {
-		return false
+	if len(b.cut) == 0 && len(b.replies) == 0 && b.last == nil && b.frames.bytes <= promptBytes && now.Sub(b.flushed) >= promptPause && b.conn.raw != nil {
+		b.flushed = now
+		b.writeNow()
 	}
-	b.prompt = now
-	n := b.conn.tryWrite(f.bytes)
-	if n == 0 {
-		return false
-	}
-	b.counts.bytesOut.Add(uint64(n))
-	b.counts.messagesOut.Add(uint64(f.messages))
-	if n < len(f.bytes) {
-		b.cut = f.bytes[n:]
-		b.wake()
-	}
-	return true
+	b.wake()
 }
+
+// writeNow writes the deliveries that wait as far as the socket takes them at once. b.mu is held.
+func (b *outbox) writeNow() {
+	out := b.batches.Get().(*batch)
+	defer b.batches.Put(out)
+	defer out.clear()
+	if b.frames.count == 1 {
+		b.cut = b.attempt(b.frames.slots[b.frames.first].bytes)
+	} else {
+		for i := range b.frames.count {
+			out.joined = append(out.joined, b.frames.at(i).bytes...)
+		}
+		b.cut = slices.Clone(b.attempt(out.joined))
+	}
+	if len(b.cut) == b.frames.bytes { // nothing went: it all stays in the queue, where it can be dropped
+		b.cut = nil
+		return
+	}
+	b.counts.bytesOut.Add(uint64(b.frames.bytes - len(b.cut)))
+	b.counts.messagesOut.Add(uint64(b.frames.messages))
+	for b.frames.count > 0 {
+		b.frames.pop()
+	}
+}
+
+// attempt writes without waiting and returns what is left.
+func (b *outbox) attempt(bytes []byte) (rest []byte) { return bytes[b.conn.tryWrite(bytes):] }
 
 // roomy tells whether a delivery of n bytes would be taken and drop nothing.
 func (b *outbox) roomy(n int) bool {

@@ -42,6 +42,15 @@ func (s *sink) text() string {
 	return s.written.String()
 }
 
+// pushNow pushes and flushes.
+func pushNow(b *outbox, f frames) bool {
+	taken, owes := b.push(f)
+	if owes {
+		b.flush(time.Now())
+	}
+	return taken
+}
+
 func testOutbox(conn net.Conn) *outbox {
 	batches := &sync.Pool{New: func() any { return new(batch) }}
 	return &outbox{
@@ -56,7 +65,7 @@ func TestCork(t *testing.T) {
 		conn := &sink{keep: true}
 		b := testOutbox(conn)
 		b.cork()
-		b.push(frames{bytes: []byte("<delivery>"), messages: 1})
+		pushNow(b, frames{bytes: []byte("<delivery>"), messages: 1})
 		if taken, err := b.offer([]byte("<notice>")); !taken || err != nil {
 			t.Fatal(taken, err)
 		}
@@ -80,7 +89,7 @@ func TestEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &sink{keep: true, gate: make(chan struct{})}
 		b := testOutbox(conn)
-		b.push(frames{bytes: []byte("<1>"), messages: 1})
+		pushNow(b, frames{bytes: []byte("<1>"), messages: 1})
 		synctest.Wait() // the writer holds <1>
 		if err := b.reply(t.Context(), make([]byte, maxReplies)); err != nil {
 			t.Fatal(err)
@@ -92,10 +101,10 @@ func TestEnd(t *testing.T) {
 		if err := b.reply(short, []byte("x")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("no room: %v", err)
 		}
-		b.push(frames{bytes: []byte("<2>"), messages: 1})
+		pushNow(b, frames{bytes: []byte("<2>"), messages: 1})
 		b.shut(closeShutdown)
 		b.shut(closeSlow) // too late
-		if b.push(frames{bytes: []byte("<3>"), messages: 1}) {
+		if pushNow(b, frames{bytes: []byte("<3>"), messages: 1}) {
 			t.Error("took a delivery after shut")
 		}
 		b.drop(closeStalled, time.Now())
@@ -117,8 +126,8 @@ func TestEnd(t *testing.T) {
 func TestTooLargeForQueue(t *testing.T) {
 	b := testOutbox(&sink{})
 	b.corked = true
-	b.push(frames{bytes: []byte("small"), messages: 1})
-	if b.push(frames{bytes: make([]byte, 1<<20+1), messages: 1}) || b.frames.len() != 1 || b.counts.dropsTooLarge.Load() != 1 {
+	pushNow(b, frames{bytes: []byte("small"), messages: 1})
+	if pushNow(b, frames{bytes: make([]byte, 1<<20+1), messages: 1}) || b.frames.len() != 1 || b.counts.dropsTooLarge.Load() != 1 {
 		t.Errorf("%d frames, %d dropped", b.frames.len(), b.counts.dropsTooLarge.Load())
 	}
 }

@@ -69,7 +69,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	node, err := mesh.New(mesh.Config{
 		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: cmp.Or(c.AdvertiseWS, clientAddr(c.Advertise, listener.Addr())),
 		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
-		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Deliver(m) > 0 }, Wants: hub.Wants,
+		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
 	})
 	if err != nil {
 		_ = listener.Close()

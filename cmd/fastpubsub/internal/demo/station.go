@@ -62,9 +62,9 @@ func (s *station) open() error {
 		Network: s.network, Log: s.cluster.log, Timing: s.cluster.timing, Seed: s.cluster.seed + uint64(s.site) + 1,
 		Deliver: func(m channel.Message, t mesh.Trace) bool {
 			s.trace(m, t)
-			return hub.Deliver(m) > 0
+			return hub.Queue(m) > 0
 		},
-		Wants: hub.Wants,
+		Delivered: hub.Flush, Wants: hub.Wants,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
