@@ -2,12 +2,11 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -19,22 +18,8 @@ import (
 // It comes with the cause, if there was another than Close.
 var ErrClosed = errors.New("client: closed")
 
-// Config configures a Client.
-type Config struct {
-	URL   string      // of the WebSocket endpoint, such as ws://localhost:8080/ws
-	Token string      // AT_<id>_<secret>, sent as a bearer token; empty sends none
-	TLS   *tls.Config // for wss; nil means the defaults of crypto/tls
-
-	// DialContext makes connections; nil means a net.Dialer, and the proxy that the environment names.
-	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-
-	Handler func(Message) // gets the messages; Message.Payload is valid only during the call. nil: use Receive
-	OnError func(error)   // hears of faults that no call returns, a lost connection among them; must not block
-
-	Buffer    int           // messages that wait for Receive; 0 means 256
-	Reconnect bool          // dial again when the connection is lost
-	Ping      time.Duration // how often the connection is tested; it counts as lost after 10 s without answer. 0 means 15 s
-}
+// errRefused ends a move to a node that grants less than the one in use.
+var errRefused = errors.New("client: node to move to refuses a subscription")
 
 // name is a subscription.
 type name struct{ tenant, pattern string }
@@ -43,85 +28,73 @@ type name struct{ tenant, pattern string }
 type Client struct {
 	cfg      Config
 	web      *http.Client
+	nodes    *nodes
 	messages chan Message
+	better   chan string        // capacity 1: a node to move to
 	cancel   context.CancelFunc // ends whatever still runs
 	stopping chan struct{}      // closed by Close
 	stop     sync.Once
 	done     chan struct{} // closed at the very end, after cause was set
 	cause    error
 
+	// turn has a token taken by whoever delivers, so that messages come one at a time. It is a channel, as a Handler may
+	// take long.
+	turn    chan struct{}
+	overlap *overlap // during a hand-over; under turn
+
+	own     sync.WaitGroup // all goroutines but run; run alone starts them
+	backoff time.Duration  // before the next attempt to connect anew; of run alone
+
+	merged     mergeCounts
+	reconnects atomic.Uint64
+	moves      atomic.Uint64
+
 	mu      sync.Mutex
 	link    *link         // nil while there is none
+	former  *link         // the one before, while it is still there; nil otherwise
 	changed chan struct{} // closed when link next changes
 	wanted  map[name]struct{}
+	version uint64 // of wanted
 }
 
-// Dial connects. ctx bounds only the dialling.
+// Dial connects: to the node of Config.URL, or to the nearest if there are several to choose from. ctx bounds only the
+// dialling.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
-	if cfg.Buffer <= 0 {
-		cfg.Buffer = 256
-	}
-	if cfg.Ping <= 0 {
-		cfg.Ping = 15 * time.Second
-	}
-	if cfg.OnError == nil {
-		cfg.OnError = func(error) {}
+	cfg = cfg.withDefaults()
+	web := &http.Client{Transport: transport(cfg)}
+	nodes, err := newNodes(cfg, web)
+	if err != nil {
+		return nil, err
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	c := &Client{
 		cfg:      cfg,
-		web:      &http.Client{Transport: transport(cfg)},
+		web:      web,
+		nodes:    nodes,
 		messages: make(chan Message, cfg.Buffer),
+		better:   make(chan string, 1),
 		cancel:   cancel,
 		stopping: make(chan struct{}),
 		done:     make(chan struct{}),
+		turn:     make(chan struct{}, 1),
+		backoff:  firstDelay,
 		changed:  make(chan struct{}),
 		wanted:   map[name]struct{}{},
 	}
-	l, err := c.dial(ctx)
+	if nodes.several() {
+		_, err = nodes.refresh(ctx)
+	}
+	var l *link
+	if err == nil {
+		l, err = c.dialFirst(ctx, nodes.order(""))
+	}
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	c.use(l)
+	c.link = l
 	go c.run(running, l)
 	return c, nil
-}
-
-// transport speaks HTTP/1.1 only, which WebSocket needs, and keeps no idle connection.
-func transport(cfg Config) *http.Transport {
-	t := &http.Transport{TLSClientConfig: cfg.TLS, DisableKeepAlives: true, Protocols: new(http.Protocols)}
-	t.Protocols.SetHTTP1(true)
-	if t.DialContext = cfg.DialContext; t.DialContext == nil {
-		t.Proxy = http.ProxyFromEnvironment
-	}
-	return t
-}
-
-// dial makes one connection.
-func (c *Client) dial(ctx context.Context) (*link, error) {
-	opts := &websocket.DialOptions{
-		HTTPClient:      c.web,
-		HTTPHeader:      http.Header{},
-		Subprotocols:    []string{"llps.v1"},
-		CompressionMode: websocket.CompressionDisabled,
-	}
-	if c.cfg.Token != "" {
-		opts.HTTPHeader.Set("Authorization", "Bearer "+c.cfg.Token)
-	}
-	ws, response, err := websocket.Dial(ctx, c.cfg.URL, opts)
-	if err != nil {
-		return nil, fmt.Errorf("client: dial: %w", err)
-	}
-	if response.Body != nil {
-		_ = response.Body.Close()
-	}
-	if ws.Subprotocol() != "llps.v1" {
-		_ = ws.CloseNow()
-		return nil, fmt.Errorf("client: dial: %s does not speak llps.v1", c.cfg.URL)
-	}
-	ws.SetReadLimit(maxMessage)
-	return newLink(ws), nil
 }
 
 // Close ends the Client and waits for its goroutines, and so for a Handler that runs. The server gets a proper goodbye
@@ -150,12 +123,40 @@ func (c *Client) Subscribe(ctx context.Context, tenant, pattern string) error {
 		return err
 	}
 	// Wanted before it is asked for, so that a reconnection in between does not miss it.
-	c.want(sub, true)
-	if err := c.request(ctx, "SUB", sub); err != nil {
-		c.want(sub, false)
+	isNew := c.want(sub)
+	err = c.request(ctx, wordSub, sub)
+	if err != nil && isNew {
+		c.unwant(sub)
+	}
+	return err
+}
+
+// SubscribeEverywhere is Subscribe, and then waits until every node that the server knows of knows of the subscription too,
+// so that nothing published from then on is missed, wherever it is. Not every server tells that: then it ends with ctx. If
+// ctx ends after the server itself has subscribed, the subscription remains.
+func (c *Client) SubscribeEverywhere(ctx context.Context, tenant, pattern string) error {
+	if err := c.Subscribe(ctx, tenant, pattern); err != nil {
 		return err
 	}
-	return nil
+	sub, err := parseName(tenant, pattern)
+	if err != nil {
+		return err
+	}
+	for {
+		l, changed, err := c.connected(ctx)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-l.everywhere(sub):
+			return nil
+		case <-changed: // the next connection has asked again
+		case <-c.done:
+			return c.ended()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Unsubscribe is the reverse of Subscribe. To have no such subscription is no error.
@@ -164,8 +165,8 @@ func (c *Client) Unsubscribe(ctx context.Context, tenant, pattern string) error 
 	if err != nil {
 		return err
 	}
-	c.want(sub, false)
-	return c.request(ctx, "UNSUB", sub)
+	c.unwant(sub)
+	return c.request(ctx, wordUnsub, sub)
 }
 
 func parseName(tenant, pattern string) (name, error) {
@@ -179,23 +180,31 @@ func parseName(tenant, pattern string) (name, error) {
 	return name{tenant, pattern}, nil
 }
 
-func (c *Client) want(sub name, wanted bool) {
+// want notes that a subscription is wanted, and tells whether it was not before.
+func (c *Client) want(sub name) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if wanted {
-		c.wanted[sub] = struct{}{}
-	} else {
-		delete(c.wanted, sub)
-	}
+	_, before := c.wanted[sub]
+	c.wanted[sub] = struct{}{}
+	c.version++
+	return !before
+}
+
+func (c *Client) unwant(sub name) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.wanted, sub)
+	c.version++
 }
 
 // request makes a request, on the next connection if need be.
 func (c *Client) request(ctx context.Context, word string, sub name) error {
 	for {
-		l, err := c.connected(ctx)
+		l, _, err := c.connected(ctx)
 		if err != nil {
 			return err
 		}
+		c.echo(ctx, word, sub)
 		r, err := l.start(ctx, word, sub)
 		if err == nil {
 			err = l.wait(ctx, r)
@@ -206,9 +215,29 @@ func (c *Client) request(ctx context.Context, word string, sub name) error {
 	}
 }
 
+// echo makes a request on the former connection too, while it is still there, so that both bring the same.
+func (c *Client) echo(ctx context.Context, word string, sub name) {
+	c.mu.Lock()
+	former := c.former
+	c.mu.Unlock()
+	if former == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	// The answer of the connection in use is the one that counts.
+	_, _ = former.start(ctx, word, sub)
+}
+
 // Publish broadcasts a message. An empty tenant means "~". It returns when the message is on its way to the server, which
-// acknowledges nothing: a fault it finds goes to Config.OnError. It blocks while the server pushes back. If ctx ends
-// while the message is being written, the connection is lost, since half a message cannot be taken back.
+// acknowledges nothing: a fault it finds goes to Config.OnError. It blocks while the server pushes back, and while there is
+// no connection. If ctx ends while the message is being written, the connection is lost, since half a message cannot be
+// taken back.
+//
+// No error does not mean that the server has read the message. If the connection is lost, what was published and not yet
+// read is lost, and nobody hears of it; an error that wraps ErrLost means that it may or may not have been read. Nothing is
+// sent again. To be sure, call Ping afterwards: if it succeeds, and State counts as many Reconnects and Moves as before the Publish,
+// the server has dealt with all that was published.
 func (c *Client) Publish(ctx context.Context, tenant, channelName string, payload []byte) error {
 	tenant, err := channel.NormalizeTenant(tenant)
 	if err != nil {
@@ -222,7 +251,7 @@ func (c *Client) Send(ctx context.Context, m channel.Message) error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("client: %w", err)
 	}
-	l, err := c.connected(ctx)
+	l, _, err := c.connected(ctx)
 	if err != nil {
 		return err
 	}
@@ -231,7 +260,7 @@ func (c *Client) Send(ctx context.Context, m channel.Message) error {
 
 // Ping is the time that a line takes to the server and back, its work included.
 func (c *Client) Ping(ctx context.Context) (time.Duration, error) {
-	l, err := c.connected(ctx)
+	l, _, err := c.connected(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -261,35 +290,23 @@ func (c *Client) Receive(ctx context.Context) (Message, error) {
 	}
 }
 
-// connected is the connection, waited for while there is none.
-func (c *Client) connected(ctx context.Context) (*link, error) {
+// connected is the connection, waited for while there is none, and a channel that is closed when it is another.
+func (c *Client) connected(ctx context.Context) (*link, <-chan struct{}, error) {
 	for {
 		c.mu.Lock()
 		l, changed := c.link, c.changed
 		c.mu.Unlock()
 		if l != nil {
-			return l, nil
+			return l, changed, nil
 		}
 		select {
 		case <-changed:
 		case <-c.done:
-			return nil, c.ended()
+			return nil, nil, c.ended()
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, nil, ctx.Err()
 		}
 	}
-}
-
-// use makes l the connection that calls use, unless it is lost already; nil means there is none.
-func (c *Client) use(l *link) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if l != nil && l.isLost() {
-		return
-	}
-	c.link = l
-	close(c.changed)
-	c.changed = make(chan struct{})
 }
 
 // ended is the error of a Client that has ended; done is closed.

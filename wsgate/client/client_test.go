@@ -439,7 +439,7 @@ func TestForeignServer(t *testing.T) {
 				malformed++
 			}
 		}
-		if denied != 2 || malformed != 1 {
+		if denied != 2 || malformed != 2 {
 			t.Errorf("reported %d denials, %d malformed deliveries", denied, malformed)
 		}
 		_ = c.Close()

@@ -113,6 +113,16 @@ func (in *input) name() string {
 	return string(b)
 }
 
+// parseReady reads a READY line.
+func parseReady(line string) (name, bool) {
+	rest, ok := strings.CutPrefix(line, "READY:")
+	if !ok {
+		return name{}, false
+	}
+	tenant, pattern, ok := strings.Cut(rest, ":")
+	return name{tenant, pattern}, ok
+}
+
 // parseError reads an ERR line.
 func parseError(line string) (*ServerError, bool) {
 	rest, ok := strings.CutPrefix(line, "ERR:")

@@ -110,3 +110,14 @@ func BenchmarkParseDelivery(b *testing.B) {
 		}
 	}
 }
+
+// FuzzParseReady: a READY line names what it was made of.
+func FuzzParseReady(f *testing.F) {
+	f.Add("READY:~:a.#")
+	f.Add("READY:")
+	f.Fuzz(func(t *testing.T, line string) {
+		if sub, ok := parseReady(line); ok && "READY:"+sub.tenant+":"+sub.pattern != line {
+			t.Errorf("%q: %+v", line, sub)
+		}
+	})
+}
