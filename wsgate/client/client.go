@@ -46,15 +46,16 @@ type Client struct {
 	backoff time.Duration  // before the next attempt to connect anew; of run alone
 
 	merged     mergeCounts
+	unwanted   atomic.Uint64
 	reconnects atomic.Uint64
 	moves      atomic.Uint64
 
 	mu      sync.Mutex
-	link    *link         // nil while there is none
-	former  *link         // the one before, while it is still there; nil otherwise
-	changed chan struct{} // closed when link next changes
-	wanted  map[name]struct{}
-	version uint64 // of wanted
+	link    *link                  // nil while there is none
+	former  *link                  // the one before, while it is still there; nil otherwise
+	changed chan struct{}          // closed when link next changes
+	wanted  map[name]*Subscription // nil for those of Subscribe
+	version uint64                 // of wanted
 }
 
 // Dial connects: to the node of Config.URL, or to the nearest if there are several to choose from. ctx bounds only the
@@ -79,15 +80,9 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		turn:     make(chan struct{}, 1),
 		backoff:  firstDelay,
 		changed:  make(chan struct{}),
-		wanted:   map[name]struct{}{},
+		wanted:   map[name]*Subscription{},
 	}
-	if nodes.several() {
-		_, err = nodes.refresh(ctx)
-	}
-	var l *link
-	if err == nil {
-		l, err = c.dialFirst(ctx, nodes.order(""))
-	}
+	l, err := c.first(ctx)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -95,6 +90,26 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	c.link = l
 	go c.run(running, l)
 	return c, nil
+}
+
+// first makes the first connection. Nodes that cannot be measured may still take it.
+func (c *Client) first(ctx context.Context) (*link, error) {
+	var unmeasured error
+	if c.nodes.several() {
+		_, unmeasured = c.nodes.refresh(ctx)
+	}
+	urls := c.nodes.order("")
+	if len(urls) == 0 {
+		return nil, unmeasured
+	}
+	l, err := c.dialFirst(ctx, urls)
+	if err != nil {
+		return nil, errors.Join(unmeasured, err)
+	}
+	if unmeasured != nil {
+		c.cfg.OnError(unmeasured)
+	}
+	return l, nil
 }
 
 // Close ends the Client and waits for its goroutines, and so for a Handler that runs. The server gets a proper goodbye
@@ -122,13 +137,36 @@ func (c *Client) Subscribe(ctx context.Context, tenant, pattern string) error {
 	if err != nil {
 		return err
 	}
+	return c.subscribe(ctx, sub, nil)
+}
+
+// subscribe is Subscribe for a Subscription, or nil.
+func (c *Client) subscribe(ctx context.Context, sub name, s *Subscription) error {
 	// Wanted before it is asked for, so that a reconnection in between does not miss it.
-	isNew := c.want(sub)
-	err = c.request(ctx, wordSub, sub)
-	if err != nil && isNew {
+	isNew, err := c.want(sub, s)
+	if err != nil {
+		return err
+	}
+	if err = c.request(ctx, wordSub, sub); err != nil && isNew {
 		c.unwant(sub)
+		c.withdraw(ctx, sub)
 	}
 	return err
+}
+
+// withdraw takes a request to subscribe back of which the answer did not come in time, or was no.
+func (c *Client) withdraw(ctx context.Context, sub name) {
+	c.mu.Lock()
+	links := []*link{c.link, c.former}
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for _, l := range links {
+		if l != nil && l.has(sub) {
+			// Should it fail, what comes is counted as unwanted.
+			_, _ = l.start(ctx, wordUnsub, sub)
+		}
+	}
 }
 
 // SubscribeEverywhere is Subscribe, and then waits until every node that the server knows of knows of the subscription too,
@@ -159,11 +197,17 @@ func (c *Client) SubscribeEverywhere(ctx context.Context, tenant, pattern string
 	}
 }
 
-// Unsubscribe is the reverse of Subscribe. To have no such subscription is no error.
+// Unsubscribe is the reverse of Subscribe. To have no such subscription is no error, but to have a Subscription is.
 func (c *Client) Unsubscribe(ctx context.Context, tenant, pattern string) error {
 	sub, err := parseName(tenant, pattern)
 	if err != nil {
 		return err
+	}
+	c.mu.Lock()
+	held := c.wanted[sub] != nil
+	c.mu.Unlock()
+	if held {
+		return ErrSubscribed
 	}
 	c.unwant(sub)
 	return c.request(ctx, wordUnsub, sub)
@@ -180,14 +224,19 @@ func parseName(tenant, pattern string) (name, error) {
 	return name{tenant, pattern}, nil
 }
 
-// want notes that a subscription is wanted, and tells whether it was not before.
-func (c *Client) want(sub name) bool {
+// want notes that a subscription is wanted, for a Subscription or nil, and tells whether it was not before.
+func (c *Client) want(sub name, s *Subscription) (isNew bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, before := c.wanted[sub]
-	c.wanted[sub] = struct{}{}
+	if before, found := c.wanted[sub]; found {
+		if s != nil || before != nil {
+			return false, ErrSubscribed
+		}
+		return false, nil
+	}
+	c.wanted[sub] = s
 	c.version++
-	return !before
+	return true, nil
 }
 
 func (c *Client) unwant(sub name) {

@@ -443,6 +443,19 @@ func TestForeignServer(t *testing.T) {
 			t.Errorf("reported %d denials, %d malformed deliveries", denied, malformed)
 		}
 		_ = c.Close()
+		asked := 0
+		cfg.NewToken = func(context.Context) (string, error) {
+			if asked++; asked > 1 {
+				return "AT_1_2", nil
+			}
+			return "", context.Canceled
+		}
+		cfg.Token = "no more"
+		if _, err := client.Dial(t.Context(), cfg); !errors.Is(err, context.Canceled) {
+			t.Errorf("without a new token: %v", err)
+		}
+		_ = w.dial(cfg).Close()
+		cfg.NewToken, cfg.Token = nil, "AT_1_2"
 		cfg.URL = strings.TrimSuffix(cfg.URL, "/ws") + "/other"
 		if _, err := client.Dial(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "does not speak llps.v1") {
 			t.Errorf("other protocol: %v", err)

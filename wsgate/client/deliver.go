@@ -71,6 +71,18 @@ func (c *Client) deliver(l *link, body []byte) error {
 
 // emit gives a message to the application. c.turn is held.
 func (c *Client) emit(m Message) error {
+	subs, plain := c.takers(m)
+	for _, s := range subs {
+		if err := s.put(m); err != nil {
+			return err
+		}
+	}
+	if !plain {
+		if len(subs) == 0 {
+			c.unwanted.Add(1)
+		}
+		return nil
+	}
 	if c.cfg.Handler != nil {
 		c.cfg.Handler(m)
 		return nil

@@ -99,6 +99,10 @@ func (f *fabric) fake(name string, path time.Duration, serve func(ctx context.Co
 	f.run(name, n, func(ctx context.Context, l net.Listener) error {
 		mux := http.NewServeMux()
 		mux.HandleFunc("/ping", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(" pong\n")) })
+		mux.HandleFunc("/{any}/ws", func(w http.ResponseWriter, r *http.Request) { // where there is no ping
+			r.URL.Path = "/ws"
+			mux.ServeHTTP(w, r)
+		})
 		mux.HandleFunc("/ws", func(w http.ResponseWriter, r *http.Request) {
 			ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"llps.v1"}})
 			if err != nil {

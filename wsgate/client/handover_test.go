@@ -373,6 +373,12 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		_ = c.Close()
+		unmeasured := strings.Replace(f.nodes["b"].url(), "/ws", "/off/ws", 1)
+		c = f.dial(f.config(unmeasured, "ws://10.0.9.9:1/ws"))
+		if s := c.State(); s.URL != unmeasured || s.Nodes[0].Alive || len(f.reported()) != 1 {
+			t.Errorf("%+v", s)
+		}
+		_ = c.Close()
 		for _, cfg := range []client.Config{
 			f.config("ws://10.0.9.9:1/ws", "ws://10.0.9.8:1/ws"),
 			f.config(),
@@ -391,6 +397,7 @@ func TestEndpoints(t *testing.T) {
 			}
 		}
 		cfg.URL = a.url()
+		f.reported()
 		c = f.dial(cfg)
 		if s := c.State(); s.URL != a.url() || len(f.reported()) == 0 {
 			t.Errorf("%+v", s)

@@ -264,8 +264,15 @@ func (l *link) everywhere(sub name) <-chan struct{} {
 	return nil
 }
 
+// has tells whether a subscription was asked for here, and neither refused nor cancelled.
+func (l *link) has(sub name) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.subs[sub] != nil
+}
+
 // differences are what l lacks of the wanted subscriptions, except those that were refused, and what it has too much.
-func (l *link) differences(wanted, refused map[name]struct{}) (lacks, extra []name) {
+func (l *link) differences(wanted map[name]*Subscription, refused map[name]struct{}) (lacks, extra []name) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for sub := range wanted {

@@ -10,6 +10,7 @@ type State struct {
 	Moves      uint64        // how often another connection took over from one that was there
 	Duplicates uint64        // messages dropped because the other connection of a hand-over had brought them
 	Forced     uint64        // messages delivered out of order because too many waited for the former connection
+	Unwanted   uint64        // messages dropped because they match no subscription that is wanted (any more)
 	Nodes      []Node        // to choose from, the nearest first, those that did not answer last; at most 64
 }
 
@@ -23,6 +24,7 @@ func (c *Client) State() State {
 		Moves:      c.moves.Load(),
 		Duplicates: c.merged.duplicates.Load(),
 		Forced:     c.merged.forced.Load(),
+		Unwanted:   c.unwanted.Load(),
 		Nodes:      c.nodes.known(),
 	}
 	if l == nil {
