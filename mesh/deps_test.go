@@ -32,6 +32,8 @@ var arrows = map[string][]string{
 	"mesh/wire":                     {},
 	"wsgate":                        {"mesh/channel"},
 	"wsgate/client":                 {"mesh/channel"},
+	"wsgate/conformance":            {"wsgate/conformance/suite"},
+	"wsgate/conformance/suite":      {},
 	"wsgate/token":                  {"mesh/channel"},
 	"wsgate/web":                    {},
 }
