@@ -61,6 +61,7 @@ const (
 	codeBadJSON
 	codeUnknownMode
 	codeUnknownCommand
+	codePermissionDenied
 	codeLimitExceeded
 	codeSlowConsumer
 	codeUnavailable
@@ -70,17 +71,18 @@ const (
 // String is the word on the wire.
 func (c code) String() string {
 	return [numCodes]string{
-		codeInvalidTenant:   "invalid_tenant",
-		codeInvalidChannel:  "invalid_channel",
-		codeInvalidPattern:  "invalid_pattern",
-		codePayloadTooLarge: "payload_too_large",
-		codeBadFrame:        "bad_frame",
-		codeBadJSON:         "bad_json",
-		codeUnknownMode:     "unknown_mode",
-		codeUnknownCommand:  "unknown_command",
-		codeLimitExceeded:   "limit_exceeded",
-		codeSlowConsumer:    "slow_consumer",
-		codeUnavailable:     "unavailable",
+		codeInvalidTenant:    "invalid_tenant",
+		codeInvalidChannel:   "invalid_channel",
+		codeInvalidPattern:   "invalid_pattern",
+		codePayloadTooLarge:  "payload_too_large",
+		codeBadFrame:         "bad_frame",
+		codeBadJSON:          "bad_json",
+		codeUnknownMode:      "unknown_mode",
+		codeUnknownCommand:   "unknown_command",
+		codePermissionDenied: "permission_denied",
+		codeLimitExceeded:    "limit_exceeded",
+		codeSlowConsumer:     "slow_consumer",
+		codeUnavailable:      "unavailable",
 	}[c]
 }
 

@@ -65,6 +65,9 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 		if err := channel.ValidateChannel(name); err != nil {
 			return err
 		}
+		if err := s.mayPublish(tenant, name); err != nil {
+			return err
+		}
 		s.tenant, s.channel = tenant, name
 	}
 	if p.mode == channel.Broadcast && len(p.payload) <= channel.MaxPayloadLen {
@@ -124,6 +127,14 @@ func (s *session) publishPending(ctx context.Context) {
 func (s *session) giveBack(batch *channel.Batch) {
 	batch.Reset()
 	s.server.bundles.Put(batch)
+}
+
+// mayPublish tells whether the client may publish to a channel with a valid name.
+func (s *session) mayPublish(_, name string) error {
+	if channel.IsReserved(name) {
+		return fault{code: codePermissionDenied}
+	}
+	return nil
 }
 
 // publish hands a message with valid names to the Broker, and takes as long as that does: meanwhile the client is not
@@ -219,6 +230,9 @@ func (s *session) publishCommand(ctx context.Context, c command) error {
 		return err
 	}
 	if err := channel.ValidateChannel(c.name); err != nil {
+		return err
+	}
+	if err := s.mayPublish(tenant, c.name); err != nil {
 		return err
 	}
 	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Mode: c.mode, Payload: c.payload}); err != nil {

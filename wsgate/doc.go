@@ -25,6 +25,7 @@
 //	bad_json            a message that starts with "{" but is no valid JSON command
 //	unknown_mode        a delivery mode that there is not, in a JSON publication
 //	unknown_command     a line or an action that is none of the above
+//	permission_denied   a publication to a channel that starts with "$"
 //	limit_exceeded      too many subscriptions, or a line over 512 bytes
 //	slow_consumer       the detail is how many deliveries this connection has lost so far
 //	unavailable         the overlay did not take a publication

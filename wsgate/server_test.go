@@ -235,6 +235,7 @@ func TestJSON(t *testing.T) {
 			{`SUB:t:b`, `{"event":"error","error":"limit_exceeded","detail":"1 subscriptions"}`},
 			{`{"action":"subscribe","channel":"a..b","id":2}`, `{"event":"error","id":2,"error":"invalid_pattern","detail":"empty token"}`},
 			{`{"channel":"a.*","payload":"p"}`, `{"event":"error","error":"invalid_channel","detail":"byte \"*\" not allowed here"}`},
+			{`{"channel":"$a","payload":"p"}`, `{"event":"error","error":"permission_denied"}`},
 			{`{"tenant":":","channel":"a","payload":"p"}`, `{"event":"error","error":"invalid_tenant","detail":"byte \":\" not allowed here"}`},
 			{`{"action":"subscribe","channel":1}`, `{"event":"error","error":"bad_json","detail":"channel must be a string"}`},
 			{`{`, `{"event":"error","error":"bad_json","detail":"not a JSON object"}`},

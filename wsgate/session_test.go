@@ -58,6 +58,8 @@ func TestLines(t *testing.T) {
 		{"SUB::a", "OK:SUB:~:a"},
 		{"UNSUB:t:a.b", "OK:UNSUB:t:a.b"}, // unknown to the server
 		{"UNSUB::a", "OK:UNSUB:~:a"},
+		{"SUB:t:$a.#", "OK:SUB:t:$a.#"},
+		{"SUB:t:$*", "ERR:invalid_pattern:'$' has no name"},
 		{"SUB:t:a..b", "ERR:invalid_pattern:empty token"},
 		{"SUB:t:", "ERR:invalid_pattern:empty"},
 		{"SUB:t:" + long, "ERR:invalid_pattern:257 bytes, limit 256"},
@@ -155,6 +157,7 @@ func TestPublishFrames(t *testing.T) {
 		"tenant":         {publishV1("t:", "a", "p"), `ERR:invalid_tenant:byte ":" not allowed here`},
 		"tenant long":    {publishV1(strings.Repeat("t", 129), "a", ""), "ERR:invalid_tenant:129 bytes, limit 128"},
 		"not UTF-8":      {publishV1("t", "a\xff", ""), `ERR:invalid_channel:byte "\xff" not allowed here`},
+		"reserved":       {publishV1("t", "$a", "p"), "ERR:permission_denied"},
 		"payload":        {publishV1("t", "a", strings.Repeat("p", 65536)), "ERR:payload_too_large:65536 bytes, limit 65535"},
 	} {
 		t.Run(name, func(t *testing.T) {

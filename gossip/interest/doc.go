@@ -4,7 +4,7 @@
 //
 // A node's interest is the set of patterns that its clients subscribe. Each pattern becomes one [Key], a 64-bit hash: a
 // pattern without wildcards is entered under its exact name, any other under its literal prefix as a tree ("a.b.#" is
-// "a.b and all below"). A publish asks for the exact key of its name and the tree key of each of its prefixes
+// "a.b and all below"; reserved patterns without such a prefix, as "$a*", under the tree "$"). A publish asks for the exact key of its name and the tree key of each of its prefixes
 // ([AppendQuery]), so every pattern that matches the name is asked for: no false negatives. A node tells the mesh its keys
 // as a Bloom filter (Bloom 1970): [Local] keeps it and writes it as record bodies, [Filter] is a remote node's copy, and
 // [Index] holds the filters of all nodes so that one lookup asks them all at once. A false positive costs one message that

@@ -11,6 +11,9 @@ const (
 	kindTree  = 0x02
 )
 
+// reserved stands for the tree of all reserved names.
+const reserved = "$"
+
 // 64-bit FNV-1a (draft-eastlake-fnv).
 const (
 	fnvOffset = 0xcbf29ce484222325
@@ -21,9 +24,12 @@ const (
 const golden = 0x9e3779b97f4a7c15
 
 // PatternKey is the key under which a pattern enters a filter: its name if it has no wildcard, else the tree of its
-// literal prefix. The tenant is in normal form ("~" for none).
+// literal prefix, or where that is empty of "$" for what starts with it. The tenant is in normal form ("~" for none).
 func PatternKey(tenant string, p channel.Pattern) Key {
 	name, exact := p.LiteralPrefix()
+	if name == "" && channel.IsReserved(p.String()) {
+		name = reserved
+	}
 	h := hashString(hashTenant(tenant), name)
 	if exact {
 		return finish(h, kindExact)
@@ -32,10 +38,15 @@ func PatternKey(tenant string, p channel.Pattern) Key {
 }
 
 // AppendQuery appends the keys of every pattern that could match the channel name: the trees of "" and of each
-// prefix of tokens, the whole name included, then the exact name. A name of t tokens has t+2 keys.
+// prefix of tokens, the whole name included, then the exact name: t+2 keys for a name of t tokens. For a reserved name "$" stands for "", as no
+// pattern under that matches it.
 func AppendQuery(dst []Key, tenant, name string) []Key {
 	h := hashTenant(tenant)
-	dst = append(dst, finish(h, kindTree))
+	if channel.IsReserved(name) {
+		dst = append(dst, finish(hashString(h, reserved), kindTree))
+	} else {
+		dst = append(dst, finish(h, kindTree))
+	}
 	for i := range len(name) {
 		if name[i] == '.' {
 			dst = append(dst, finish(h, kindTree))

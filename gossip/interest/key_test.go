@@ -79,8 +79,11 @@ func TestAppendQueryAllocates(t *testing.T) {
 // names and patterns over few tokens, so that many match.
 func drawName(t *rapid.T) string {
 	tokens := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab"}), 1, 4).Draw(t, "name")
-	return strings.Join(tokens, ".")
+	return drawReserved(t) + strings.Join(tokens, ".")
 }
+
+// drawReserved is "$" now and then, else nothing.
+func drawReserved(t *rapid.T) string { return rapid.SampledFrom([]string{"", "", "$"}).Draw(t, "reserved") }
 
 func drawPattern(t *rapid.T) channel.Pattern {
 	tokens := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab", "a", "b", "*", "a*"}), 0, 4).Draw(t, "tokens")
@@ -91,7 +94,11 @@ func drawPattern(t *rapid.T) channel.Pattern {
 	if tail := rapid.SampledFrom(tails).Draw(t, "tail"); tail != "" {
 		tokens = append(tokens, tail)
 	}
-	return mustPattern(t, strings.Join(tokens, "."))
+	text := strings.Join(tokens, ".")
+	if !strings.ContainsAny(text[:1], "*#>") {
+		text = drawReserved(t) + text
+	}
+	return mustPattern(t, text)
 }
 
 func drawTenant(t *rapid.T) string { return rapid.SampledFrom([]string{"~", "acme"}).Draw(t, "tenant") }
@@ -102,6 +109,17 @@ func TestQueryHoldsEveryMatch(t *testing.T) {
 		tenant, name, p := drawTenant(t), drawName(t), drawPattern(t)
 		if p.Matches(name) && !slices.Contains(AppendQuery(nil, tenant, name), PatternKey(tenant, p)) {
 			t.Fatalf("the query for %q does not ask for %q", name, p)
+		}
+	})
+}
+
+// What wildcards alone stand for is asked of nobody who publishes or names a reserved channel, and the other way round.
+func TestReservedAndOthersAreApart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		tenant, name, p := drawTenant(t), drawName(t), drawPattern(t)
+		asked := slices.Contains(AppendQuery(nil, tenant, name), PatternKey(tenant, p))
+		if asked && channel.IsReserved(name) != channel.IsReserved(p.String()) {
+			t.Fatalf("the query for %q asks for %q", name, p)
 		}
 	})
 }

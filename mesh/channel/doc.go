@@ -7,12 +7,14 @@
 // A tenant is an isolated name space. A channel is a path of tokens inside it. Names are bytes and case-sensitive.
 //
 //	tenant  = 1*128 ( word-byte | "." )           a flat name: its dots mean nothing; "" stands for "~"
-//	channel = word *( "." word )                  1..256 bytes, no empty token
-//	pattern = *( middle "." ) last                1..256 bytes, no empty token
+//	channel = [ "$" ] word *( "." word )          1..256 bytes, no empty token
+//	pattern = *( middle "." ) last                1..256 bytes, no empty token; "$" may stand before the word it starts with
 //	middle  = word | "*" | word "*"
 //	last    = middle | ">" | "#" | word ">" | word "#"
 //	word    = 1*word-byte
 //	word-byte = a-z | A-Z | 0-9 | "_" | "-" | "~" | "@"
+//
+// Channels that start with "$" are reserved: only the mesh publishes there, which is for the gateways to see to.
 //
 // # Matching
 //
@@ -25,6 +27,9 @@
 //	#     zero or more further tokens: "a.#" matches "a"
 //	p>    one token that starts with p, then one or more further tokens
 //	p#    one token that starts with p, then zero or more further tokens
+//
+// No wildcard in the place of the first token matches a reserved channel, as in MQTT: who wants those must name them, as
+// "$mesh.#" does.
 //
 // Read byte by byte, this needs no backtracking: a literal byte takes one byte of the name, "*" takes the rest of the
 // current token, ">" and "#" take the rest of the name. One more rule makes "a.#" match "a": a dot may be taken just
@@ -49,7 +54,7 @@
 //     may be split at ':' and names logged as they are.
 //  2. A pattern's String is byte for byte what was parsed, and two patterns are == exactly when their texts are.
 //  3. An exact pattern matches its own name only. Any other matches only its literal prefix and names below it
-//     (prefix + "." + more), or anything where that prefix is empty.
+//     (prefix + "." + more), or anything not reserved where that prefix is empty.
 //  4. Matches takes time linear in the two texts and allocates nothing.
 //  5. Trie.Match visits precisely the stored patterns that match, each once, and allocates nothing.
 //  6. Trie.Match enters a tree node at most once per name: the labels down to a node fix how much of the name they

@@ -36,12 +36,26 @@ func NormalizeTenant(s string) (string, error) {
 	return s, nil
 }
 
+// reserved starts the names of channels that the mesh itself publishes on.
+const reserved = '$'
+
+// IsReserved tells whether a channel or pattern starts with "$": only the mesh may publish there.
+func IsReserved(name string) bool { return name != "" && name[0] == reserved }
+
+// bare is a name without the "$" of a reserved one.
+func bare(name string) string {
+	if IsReserved(name) {
+		return name[1:]
+	}
+	return name
+}
+
 // ValidateChannel tells whether s is a concrete channel name: no wildcard, no empty token. Errors wrap ErrChannel.
 func ValidateChannel(s string) error {
 	if err := checkLen(ErrChannel, s, MaxNameLen); err != nil {
 		return err
 	}
-	for rest, more := s, true; more; {
+	for rest, more := bare(s), true; more; {
 		var token string
 		token, rest, more = strings.Cut(rest, ".")
 		if err := checkWord(ErrChannel, token); err != nil {
@@ -72,6 +86,14 @@ func checkLen(sentinel error, s string, limit int) error {
 		return fmt.Errorf("%w: %d bytes, limit %d", sentinel, len(s), limit)
 	}
 	return nil
+}
+
+// ValidateWord tells whether s is one token of a channel, without a "$" before it. Errors wrap ErrChannel.
+func ValidateWord(s string) error {
+	if err := checkLen(ErrChannel, s, MaxNameLen); err != nil {
+		return err
+	}
+	return checkWord(ErrChannel, s)
 }
 
 func checkWord(sentinel error, token string) error {

@@ -39,7 +39,7 @@ func TestValidateChannel(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", ".", "..", ".a", "a.", "a..b", "a.*", "a*", "a.#", "a.>", "#", ">", "*",
-		"a b", " a", "a:b", "a,b", "a/b", "$a", "a\n", "é", "a.\x00", "\xff", strings.Repeat("c", 257),
+		"a b", " a", "a:b", "a,b", "a/b", "$", "$$a", "$.a", "a.$b", "a$", "a\n", "é", "a.\x00", "\xff", strings.Repeat("c", 257),
 	} {
 		if err := ValidateChannel(in); !errors.Is(err, ErrChannel) {
 			t.Errorf("ValidateChannel(%q) = %v, want ErrChannel", in, err)
@@ -108,8 +108,8 @@ func deepName(depth int) string { return strings.TrimSuffix(strings.Repeat("a.",
 
 // The grammar of the package comment as regular expressions: an oracle that shares nothing with the parsers.
 var (
-	channelGrammar = regexp.MustCompile(strings.ReplaceAll(`^W(\.W)*$`, "W", `[a-zA-Z0-9_\-~@]+`))
-	patternGrammar = regexp.MustCompile(strings.ReplaceAll(`^((W|\*|W\*)\.)*(W|\*|W\*|>|#|W>|W#)$`, "W", `[a-zA-Z0-9_\-~@]+`))
+	channelGrammar = regexp.MustCompile(strings.ReplaceAll(`^\$?W(\.W)*$`, "W", `[a-zA-Z0-9_\-~@]+`))
+	patternGrammar = regexp.MustCompile(strings.ReplaceAll(`^(((\$?W|\*|\$?W\*)\.)((W|\*|W\*)\.)*(W|\*|W\*|>|#|W>|W#)|\$?W|\*|>|#|\$?W\*|\$?W>|\$?W#)$`, "W", `[a-zA-Z0-9_\-~@]+`))
 )
 
 func naiveChannel(s string) bool { return len(s) <= 256 && channelGrammar.MatchString(s) }

@@ -26,11 +26,14 @@ func ParsePattern(s string) (Pattern, error) {
 	if err := checkLen(ErrPattern, s, MaxNameLen); err != nil {
 		return Pattern{}, err
 	}
-	for rest, more := s, true; more; {
+	for rest, more, first := bare(s), true, IsReserved(s); more; first = false {
 		var token string
 		token, rest, more = strings.Cut(rest, ".")
 		if err := checkPatternToken(token, !more); err != nil {
 			return Pattern{}, err
+		}
+		if first && isWildcard(token[0]) {
+			return Pattern{}, fmt.Errorf("%w: %q has no name", ErrPattern, reserved)
 		}
 	}
 	// A copy: s may be a slice of a far larger message, which a stored pattern must not keep alive.
@@ -108,6 +111,8 @@ func (p Pattern) isExact() bool { return !strings.ContainsAny(p.text, wildcards)
 func advance(part, name string, at int) (next int, ok bool) {
 	for i := range len(part) {
 		switch symbol := part[i]; {
+		case at == 0 && isWildcard(symbol) && IsReserved(name):
+			return 0, false
 		case symbol == anyTokens:
 			return len(name), true
 		case at > len(name):

@@ -39,6 +39,16 @@ func TestMatches(t *testing.T) {
 		{"a*.b*", "a.b ax.bx", "a ax a.c b.b a.b.c"},
 		{"aa*", "aa aaa", "a a.aa"},
 		{"a.b.c.#", "a.b.c a.b.c.d", "a.b a.b.cd a.b.c1.d"},
+
+		{"#", "a", "$a $a.b"},
+		{">", "a", "$a $a.b"},
+		{"*", "a", "$a"},
+		{"*.b", "a.b", "$a.b"},
+		{"a*", "a", "$a"},
+		{"$a", "$a", "a $ab $a.b"},
+		{"$a*", "$a $ab", "a ab"},
+		{"$a.#", "$a $a.b $a.b.c", "a a.b $ab"},
+		{"$a>", "$a.b $ab.c", "$a a.b"},
 	} {
 		p := mustParse(t, tc.pattern)
 		for name := range strings.FieldsSeq(tc.yes) {
@@ -67,7 +77,7 @@ func TestParsePattern(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", ".", "a.", ".a", "a..b", "a..#", "#.", "a*b", "*a", "#.a", ">.a", "a#.b", "a>.b", "**", "##", ">>", "a**", "a*#",
-		"a#*", "*>", "a#b", "#a", ">a", "a.*b.c", "a b", "a:b", "a,b", "a?", "$a", "é", "a\x00", "\xff*", long + "p*",
+		"a#*", "*>", "a#b", "#a", ">a", "a.*b.c", "a b", "a:b", "a,b", "a?", "$", "$$a", "$*", "$#", "$>", "$.a", "a.$b", "a$*", "*$", "é", "a\x00", "\xff*", long + "p*",
 		deepName(128) + ".*",
 	} {
 		p, err := ParsePattern(in)
@@ -97,6 +107,9 @@ func TestLiteralPrefix(t *testing.T) {
 		{"a*", "", false},
 		{"*.a.b", "", false},
 		{"abc.def.g*.h#", "abc.def", false},
+		{"$a.b", "$a.b", true},
+		{"$a.#", "$a", false},
+		{"$a*", "", false},
 	} {
 		prefix, exact := mustParse(t, tc.pattern).LiteralPrefix()
 		if prefix != tc.prefix || exact != tc.exact {
@@ -182,7 +195,7 @@ func TestPatternKeepsNoCallersMemory(t *testing.T) {
 func TestMatchesAgreesWithNaiveMatcher(t *testing.T) { // invariant 4: no backtracking is no loss
 	rapid.Check(t, func(t *rapid.T) {
 		p, name := drawPattern(t), drawName(t)
-		if got, want := p.Matches(name), naiveMatch(tokens(p.String()), tokens(name)); got != want {
+		if got, want := p.Matches(name), naiveMatches(p.String(), name); got != want {
 			t.Fatalf("%q matches %q: %v, want %v", p, name, got, want)
 		}
 	})
@@ -219,9 +232,10 @@ func TestMatchesAllocatesNothing(t *testing.T) { // invariant 4
 
 func FuzzParsePattern(f *testing.F) {
 	for _, seed := range []string{
-		"a", "a.*", "a.b*", "a.b.#", "a.b>", "#", "*.*", "a..b", "a*b", "#.a", "a:b", "\xff", strings.Repeat("*.", 128),
+		"a", "a.*", "a.b*", "a.b.#", "a.b>", "#", "*.*", "a..b", "a*b", "#.a", "a:b", "\xff", strings.Repeat("*.", 128), "$a.#", "$*",
 	} {
 		f.Add(seed, "a.b")
+		f.Add(seed, "$a.b")
 		f.Add(seed, seed) // names that are none: wildcards, empty tokens, bytes outside ASCII
 		f.Add("*", seed)
 	}
@@ -237,7 +251,7 @@ func FuzzParsePattern(f *testing.F) {
 			t.Fatalf("%q reads back as %q", in, p)
 		}
 		matches := p.Matches(name) // any name: must not panic
-		if want := naiveMatch(tokens(in), tokens(name)); naiveChannel(name) && matches != want {
+		if want := naiveMatches(in, name); naiveChannel(name) && matches != want {
 			t.Fatalf("%q matches %q: %v, want %v", in, name, matches, want)
 		}
 		var trie Trie[int]
@@ -246,6 +260,14 @@ func FuzzParsePattern(f *testing.F) {
 			t.Fatalf("Matches says %v, Trie.Match visits %q", matches, visits)
 		}
 	})
+}
+
+// naiveMatches is the package comment's section on matching: "$" first, then tokens.
+func naiveMatches(pattern, name string) bool {
+	if strings.HasPrefix(name, "$") && !strings.HasPrefix(pattern, "$") {
+		return false
+	}
+	return naiveMatch(tokens(pattern), tokens(name))
 }
 
 // naiveMatch is the token table of the package comment, read token by token.
@@ -281,7 +303,12 @@ func tokens(s string) []string { return strings.Split(s, ".") }
 var words = []string{"a", "b", "aa", "ab", "abb", "ba"}
 
 func drawName(t *rapid.T) string {
-	return strings.Join(rapid.SliceOfN(rapid.SampledFrom(words), 1, 5).Draw(t, "name"), ".")
+	return drawReserved(t) + strings.Join(rapid.SliceOfN(rapid.SampledFrom(words), 1, 5).Draw(t, "name"), ".")
+}
+
+// drawReserved is "$" now and then, else nothing.
+func drawReserved(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"", "", "$"}).Draw(t, "reserved")
 }
 
 func drawPattern(t *rapid.T) Pattern {
@@ -295,6 +322,9 @@ func drawPattern(t *rapid.T) Pattern {
 		if text[i] == "" {
 			text[i] = "a"
 		}
+	}
+	if !isWildcard(text[0][0]) {
+		text[0] = drawReserved(t) + text[0]
 	}
 	p, err := ParsePattern(strings.Join(text, "."))
 	if err != nil {

@@ -154,7 +154,7 @@ func checkWord(word string, subscribe, first bool) (fault string) {
 		}
 		word = bare
 	}
-	if channel.ValidateChannel(word) != nil {
+	if channel.ValidateWord(word) != nil {
 		return "a word is 1 to 256 of a-z A-Z 0-9 _ - ~ @"
 	}
 	return ""

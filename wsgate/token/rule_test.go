@@ -402,7 +402,7 @@ func publishRule(t fataler, text string) PublishRule {
 	return r
 }
 
-// tokens is Pattern.Tokens for texts that no Pattern can have yet: with "$".
+// tokens is Pattern.Tokens, also for texts that are no Pattern.
 func tokens(text string) iter.Seq[channel.Token] {
 	return func(yield func(channel.Token) bool) {
 		for token := range strings.SplitSeq(text, ".") {
