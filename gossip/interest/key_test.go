@@ -83,7 +83,9 @@ func drawName(t *rapid.T) string {
 }
 
 // drawReserved is "$" now and then, else nothing.
-func drawReserved(t *rapid.T) string { return rapid.SampledFrom([]string{"", "", "$"}).Draw(t, "reserved") }
+func drawReserved(t *rapid.T) string {
+	return rapid.SampledFrom([]string{"", "", "$"}).Draw(t, "reserved")
+}
 
 func drawPattern(t *rapid.T) channel.Pattern {
 	tokens := rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "ab", "a", "b", "*", "a*"}), 0, 4).Draw(t, "tokens")

@@ -42,8 +42,8 @@
 
 const WORD = '[A-Za-z0-9_~@-]+'
 const TENANT = /^[A-Za-z0-9_~@.-]{1,128}$/
-const CHANNEL = new RegExp(`^${WORD}(?:\\.${WORD})*$`)
-const PATTERN = new RegExp(`^(?:(?:${WORD}\\*?|\\*)\\.)*(?:${WORD}[*>#]?|[*>#])$`)
+const CHANNEL = new RegExp(`^\\$?${WORD}(?:\\.${WORD})*$`)
+const PATTERN = new RegExp(`^(?:\\$(?![*>#]))?(?:(?:${WORD}\\*?|\\*)\\.)*(?:${WORD}[*>#]?|[*>#])$`)
 const HTTP_TOKEN = /^[\w!#$%&'*+.^`|~-]+$/
 const MAX_NAME = 256
 const MAX_PAYLOAD = 65535
@@ -98,6 +98,7 @@ export function checkPattern(pattern) {
 
 /** Tells whether a valid pattern matches a valid channel. @param {string} pattern @param {string} channel @returns {boolean} */
 export function matches(pattern, channel) {
+  if (channel.startsWith('$') && !pattern.startsWith('$')) return false // the mesh's own are not meant by wildcards
   const tokens = pattern.split('.')
   const names = channel.split('.')
   const last = tokens.at(-1)

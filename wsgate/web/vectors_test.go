@@ -62,12 +62,12 @@ func candidates() (tenants, channels, patterns []string) {
 	tenants = []string{"~", "t", "a.b", ".", "A-z_0~@", long(128), long(129), "a:b", "a b", "é", "a#", "a\n", "a*"}
 	channels = []string{
 		"a", "a.b.c", "~.@", "A-z_0.9", long(256), long(257), "", ".", "a.", ".a", "a..b", "a.*", "#", "a>", "a:b", "a b", "a\n", "é", "a\x00",
-		strings.Repeat("a.", 127) + "b", strings.Repeat("a.", 128) + "b",
+		strings.Repeat("a.", 127) + "b", strings.Repeat("a.", 128) + "b", "$a.b", "$", "$.a", "a.$b", "$$a",
 	}
 	patterns = []string{
 		"a", "a.b.c", "*", "#", ">", "a*", "a#", "a>", "a.*", "*.*.*", "a*.b*.c#", "*.#", "*.>", "~.@", "A-z_0.9*", long(255) + "*", long(256) + "*",
 		strings.Repeat("*.", 127) + "#", "", ".", "a.", ".a", "a..b", "a..#", "#.", "a*b", "*a", "#.a", ">.a", "a#.b", "a>.b", "**", "##", ">>", "a**",
-		"a*#", "a#*", "*>", "a#b", "#a", ">a", "a.*b.c", "a b", "a:b", "a,b", "a?", "$a", "é", "a\x00", "a\n", "a*\n",
+		"a*#", "a#*", "*>", "a#b", "#a", ">a", "a.*b.c", "a b", "a:b", "a,b", "a?", "$a", "$a*", "$a.#", "$*", "$#", "$", "$.a", "a.$b", "$$a", "é", "a\x00", "a\n", "a*\n",
 	}
 	return tenants, channels, patterns
 }
@@ -95,6 +95,9 @@ func contract() [][3]string {
 		{"a*.b*", "a.b ax.bx", "a ax a.c b.b a.b.c"},
 		{"a#", "a ab a.b ab.c.d", "b b.a"},
 		{"a>", "a.b ab.c ab.c.d", "a ab b.a"},
+		{"*.#", "a a.b", "$a $a.b"},
+		{"$a.#", "$a $a.b", "a a.b"},
+		{"$a*", "$a $ab", "a ab $b"},
 	}
 }
 
