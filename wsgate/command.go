@@ -65,8 +65,8 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 		if err := channel.ValidateChannel(name); err != nil {
 			return err
 		}
-		if err := s.mayPublish(tenant, name); err != nil {
-			return err
+		if !s.pass.MayPublish(tenant, name) {
+			return fault{code: codePermissionDenied}
 		}
 		s.tenant, s.channel = tenant, name
 	}
@@ -129,14 +129,6 @@ func (s *session) giveBack(batch *channel.Batch) {
 	s.server.bundles.Put(batch)
 }
 
-// mayPublish tells whether the client may publish to a channel with a valid name.
-func (s *session) mayPublish(_, name string) error {
-	if channel.IsReserved(name) {
-		return fault{code: codePermissionDenied}
-	}
-	return nil
-}
-
 // publish hands a message with valid names to the Broker, and takes as long as that does: meanwhile the client is not
 // read from, which is how the overlay pushes back.
 func (s *session) publish(ctx context.Context, m channel.Message) error {
@@ -175,6 +167,9 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	tenant, pattern, err := parseNames(c)
 	if err != nil {
 		return err
+	}
+	if !s.pass.MaySubscribe(tenant, pattern) {
+		return fault{code: codePermissionDenied}
 	}
 	// From the moment the Hub knows of the subscription deliveries may come for it: hold them until the reply is queued.
 	s.box.cork()
@@ -232,8 +227,8 @@ func (s *session) publishCommand(ctx context.Context, c command) error {
 	if err := channel.ValidateChannel(c.name); err != nil {
 		return err
 	}
-	if err := s.mayPublish(tenant, c.name); err != nil {
-		return err
+	if !s.pass.MayPublish(tenant, c.name) {
+		return fault{code: codePermissionDenied}
 	}
 	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Mode: c.mode, Payload: c.payload}); err != nil {
 		return err

@@ -8,12 +8,17 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
 
 // Config configures a Server.
 type Config struct {
 	Hub    *Hub   // required; its Deliver is what the Broker calls for local subscribers
 	Broker Broker // required
+
+	// Authority decides who may come in; nil: everyone may, and do everything but publish on reserved channels.
+	Authority *access.Authority
 
 	Logger   zerolog.Logger          // the zero value logs nothing
 	Version  string                  // shown on the text page

@@ -3,12 +3,15 @@ package wsgate
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/rs/zerolog"
+
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
 
 const (
@@ -19,36 +22,50 @@ const (
 	readLimit = 128 << 10
 )
 
-// routes is the HTTP side: upgrade serves WebSocket requests.
-func (s *Server) routes(upgrade http.HandlerFunc) http.Handler {
+// routes is the HTTP side: upgrade serves WebSocket requests, stream GET /v1/subscribe.
+func (s *Server) routes(upgrade, stream http.HandlerFunc) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/ws", upgrade)
-	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
-		if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
-			upgrade(w, r)
-			return
-		}
-		writeText(w, http.StatusOK, "FastPubSub "+s.version+"\n\n"+
-			"WebSocket "+subprotocol+" at /ws and /; also /ping, /healthz, /readyz, /v1/bootstrap, /v1/mesh\n")
-	})
-	mux.HandleFunc("GET /ping", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Access-Control-Allow-Origin", "*") // pages measure all nodes, wherever they come from
-		writeText(w, http.StatusOK, "pong")
-	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if s.ready() {
-			writeText(w, http.StatusOK, "ready\n")
-		} else {
-			writeText(w, http.StatusServiceUnavailable, "not ready\n")
-		}
-	})
-	mux.HandleFunc("GET /v1/mesh", s.serveMesh)
-	mux.HandleFunc("GET /v1/bootstrap", s.serveEdges)
+	for pattern, handler := range s.pages(upgrade, stream) {
+		mux.HandleFunc(pattern, handler)
+	}
 	for pattern, handler := range s.handlers {
 		mux.Handle(pattern, handler)
 	}
 	return mux
+}
+
+// pages are this package's pages by http.ServeMux pattern.
+func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.HandlerFunc {
+	pages := map[string]http.HandlerFunc{
+		"/ws": upgrade,
+		"/{$}": func(w http.ResponseWriter, r *http.Request) {
+			if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+				upgrade(w, r)
+				return
+			}
+			writeText(w, http.StatusOK, "FastPubSub "+s.version+"\n\n"+
+				"WebSocket "+subprotocol+" at /ws and /; also /ping, /healthz, /readyz, and /v1, which "+openAPIPath+" describes\n")
+		},
+		"GET /ping": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Access-Control-Allow-Origin", "*") // pages measure all nodes, wherever they come from
+			writeText(w, http.StatusOK, "pong")
+		},
+		"GET /healthz": func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") },
+		"GET /readyz": func(w http.ResponseWriter, _ *http.Request) {
+			if s.ready() {
+				writeText(w, http.StatusOK, "ready\n")
+			} else {
+				writeText(w, http.StatusServiceUnavailable, "not ready\n")
+			}
+		},
+		"GET /v1/mesh":       s.serveMesh,
+		"GET /v1/bootstrap":  s.serveEdges,
+		"POST /v1/publish":   s.servePublish,
+		"GET /v1/subscribe":  stream,
+		"GET " + openAPIPath: serveOpenAPI,
+	}
+	maps.Copy(pages, s.authority.Routes())
+	return pages
 }
 
 func writeText(w http.ResponseWriter, status int, body string) {
@@ -64,9 +81,13 @@ func (s *Server) serveMesh(w http.ResponseWriter, _ *http.Request) {
 }
 
 // upgrade makes a session of a WebSocket request. ctx ends what the session asks of the Broker; the context of the
-// request ends with the upgrade. What the client offers besides the subprotocol, such as a token, is
-// ignored, and never echoed.
+// request ends with the upgrade. Only the subprotocol is echoed, never a token offered beside it.
 func (g *gathering) upgrade(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	g.admit(ctx, w, access.Offered(r.Header), r, func(*access.Pass) (*session, error) { return g.server.accept(w, r) })
+}
+
+// admit starts the session that accept makes of a request, if there is room and the token is good.
+func (g *gathering) admit(ctx context.Context, w http.ResponseWriter, text string, r *http.Request, accept func(*access.Pass) (*session, error)) {
 	counts := &g.server.counts
 	if counts.open.Add(1) > int64(g.server.limits.Connections) {
 		counts.open.Add(-1)
@@ -74,17 +95,48 @@ func (g *gathering) upgrade(ctx context.Context, w http.ResponseWriter, r *http.
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
-	s, err := g.server.accept(w, r)
+	pass, ok := g.server.enter(w, r, text)
+	if !ok {
+		counts.open.Add(-1)
+		return
+	}
+	s, err := accept(pass)
 	if err != nil {
+		g.server.leave(pass)
 		counts.open.Add(-1)
 		g.server.log.Debug().Str("remote", r.RemoteAddr).Err(err).Msg("upgrade refused")
 		return
 	}
+	s.pass = pass
 	counts.opened.Add(1)
 	if !g.add(ctx, s) {
+		g.server.leave(pass)
 		counts.open.Add(-1)
 		counts.refused.Add(1)
-		_ = s.ws.CloseNow()
+		s.hangUp()
+		return
+	}
+	if pass != nil {
+		g.server.authority.OnRevoke(pass, s.revoke)
+	}
+}
+
+// enter lets a client in, or answers why not. The pass of an open gateway is nil.
+func (s *Server) enter(w http.ResponseWriter, r *http.Request, text string) (*access.Pass, bool) {
+	if s.authority == nil {
+		return nil, true
+	}
+	pass, err := s.authority.Enter(text, access.VisitorOf(r), time.Now())
+	if err != nil {
+		s.log.Debug().Str("remote", r.RemoteAddr).Err(err).Msg("client refused")
+		access.Refuse(w, err)
+	}
+	return pass, err == nil
+}
+
+func (s *Server) leave(pass *access.Pass) {
+	if pass != nil {
+		s.authority.Leave(pass)
 	}
 }
 
@@ -94,7 +146,7 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) (*session, error
 	made := &session{server: s, remote: r.RemoteAddr, heardAt: time.Now()}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{subprotocol},
-		InsecureSkipVerify: true, // any Origin may come in while the server is open to everyone
+		InsecureSkipVerify: true, // a token says which Origins may come in; without one, any
 		CompressionMode:    websocket.CompressionDisabled,
 		OnPingReceived:     made.pinged,
 	})
@@ -102,16 +154,22 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request) (*session, error
 		return nil, err
 	}
 	ws.SetReadLimit(readLimit)
-	made.ws, made.conn = ws, h.conn
-	made.box = outbox{
-		conn:    h.conn,
-		limits:  s.queueLimits(),
-		batches: &s.batches,
-		counts:  &s.counts,
+	made.ws = ws
+	made.use(h.conn)
+	return made, nil
+}
+
+// use gives a session its connection.
+func (s *session) use(conn *frameConn) {
+	s.conn = conn
+	s.box = outbox{
+		conn:    conn,
+		limits:  s.server.queueLimits(),
+		batches: &s.server.batches,
+		counts:  &s.server.counts,
 		room:    make(chan struct{}, 1),
 	}
-	made.subscriber.box = &made.box
-	return made, nil
+	s.subscriber.box = &s.box
 }
 
 func (s *Server) queueLimits() outboxLimits {

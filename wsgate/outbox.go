@@ -213,6 +213,17 @@ func (b *outbox) shut(why closing) {
 	b.end(why, time.Now())
 }
 
+// shutNow is shut without what is queued, but for the rest of a frame that was written in part.
+func (b *outbox) shutNow(why closing) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed && b.last == nil {
+		b.counts.dropsEnded.Add(uint64(b.frames.len()))
+		b.frames, b.replies = frameQueue{}, nil
+	}
+	b.end(why, time.Now())
+}
+
 // end is shut with b.mu held.
 func (b *outbox) end(why closing, now time.Time) {
 	if b.closed || b.last != nil {

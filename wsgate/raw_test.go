@@ -31,10 +31,19 @@ type rawClient struct {
 // rawHandshake does the client's part of the handshake.
 func rawHandshake(t *testing.T, conn net.Conn, path string, protocols ...string) (*rawClient, *http.Response) {
 	t.Helper()
+	if len(protocols) == 0 {
+		return rawRequest(t, conn, path)
+	}
+	return rawRequest(t, conn, path, "Sec-WebSocket-Protocol: "+strings.Join(protocols, ","))
+}
+
+// rawRequest is rawHandshake with further header lines.
+func rawRequest(t *testing.T, conn net.Conn, path string, headers ...string) (*rawClient, *http.Response) {
+	t.Helper()
 	request := "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-	if len(protocols) > 0 {
-		request += "Sec-WebSocket-Protocol: " + strings.Join(protocols, ",") + "\r\n"
+	for _, line := range headers {
+		request += line + "\r\n"
 	}
 	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
 		t.Fatal(err)

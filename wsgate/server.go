@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
 
 // Broker is the overlay as clients need it.
@@ -30,12 +31,13 @@ type Broker interface {
 
 // Server serves clients: WebSocket sessions and a few pages.
 type Server struct {
-	hub      *Hub
-	broker   Broker
-	log      zerolog.Logger
-	version  string
-	ready    func() bool
-	describe func() any
+	hub       *Hub
+	broker    Broker
+	authority *access.Authority
+	log       zerolog.Logger
+	version   string
+	ready     func() bool
+	describe  func() any
 
 	listEdges func() []Edge
 	edges     edgeList
@@ -59,6 +61,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		hub:       cfg.Hub,
 		broker:    cfg.Broker,
+		authority: cfg.Authority,
 		log:       cfg.Logger,
 		version:   cfg.Version,
 		ready:     cfg.Ready,
@@ -98,9 +101,10 @@ func (s *Server) Stats() Stats {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
+	s.warnIfOpen(l.Addr())
 	g := &gathering{server: s, sessions: map[*session]struct{}{}}
 	web := &http.Server{
-		Handler:           s.routes(func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }),
+		Handler:           s.routes(func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }, func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -130,6 +134,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("wsgate: serve: %w", err)
 	}
 	return nil
+}
+
+// warnIfOpen says once that anybody who reaches an address beyond this machine may come in.
+func (s *Server) warnIfOpen(addr net.Addr) {
+	if tcp, ok := addr.(*net.TCPAddr); s.authority == nil && ok && !tcp.IP.IsLoopback() {
+		s.log.Warn().Stringer("address", addr).Msg("no token secret: everyone who reaches this address may publish and subscribe everything")
+	}
 }
 
 // stopPages ends the HTTP side; hijacked connections are none of its business.
@@ -204,6 +215,9 @@ func (g *gathering) watch(ctx context.Context) {
 		case now := <-ticker.C:
 			for _, s := range g.all() {
 				s.tick(now)
+			}
+			if a := g.server.authority; a != nil {
+				a.Tick(now)
 			}
 		case <-ctx.Done():
 			return

@@ -9,15 +9,18 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
 
 // maxReadies bounds the subscriptions of a connection that wait to have spread; further ones get no READY.
 const maxReadies = 1000
 
-// session is one WebSocket connection. Its reader goroutine is run; what it may share is marked.
+// session is one WebSocket connection, or one event stream. Its reader goroutine is run; what it may share is marked.
 type session struct {
 	server *Server
-	ws     *websocket.Conn
+	pass   *access.Pass    // nil: an open gateway's
+	ws     *websocket.Conn // nil: an event stream
 	conn   *frameConn
 	remote string
 	cancel context.CancelFunc // ends what the reader does for the client
@@ -30,8 +33,9 @@ type session struct {
 	// Of the reader alone.
 	badFrames int
 	pending   pending
-	tenant    string // of the last valid publication: most clients publish
-	channel   string // on few channels, and equal names need no second check
+	wanted    []command // what an event stream is to subscribe
+	tenant    string    // of the last publication that was valid and permitted: most clients publish
+	channel   string    // on few channels, and equal names need no second check
 
 	// Of the clock goroutine alone.
 	heardAt time.Time
@@ -40,7 +44,12 @@ type session struct {
 
 // run serves the connection until it ends. The context's end cuts what the Broker does for it short, not the connection.
 func (s *session) run(ctx context.Context) {
-	err := s.read(ctx)
+	var err error
+	if s.ws != nil {
+		err = s.read(ctx)
+	} else {
+		err = s.follow(ctx)
+	}
 	s.finish(err)
 	s.server.log.Debug().Str("remote", s.remote).Stringer("why", s.box.reason()).AnErr("read", err).Msg("connection closed")
 }
@@ -120,7 +129,7 @@ func readAll(r io.Reader, buf []byte) ([]byte, error) {
 // finish ends all that belongs to the connection, after reading from it ended with err.
 func (s *session) finish(err error) {
 	clientClosed := websocket.CloseStatus(err) != -1
-	if s.conn.closeSent.Load() && !clientClosed {
+	if s.ws != nil && s.conn.closeSent.Load() && !clientClosed {
 		// The library found fault with the client and sent a close frame. Closing a connection with unread input resets
 		// it, and the client might never see that frame; so let the library read on to the answer. It sends no second frame.
 		s.box.drop(closeProtocol, time.Now())
@@ -131,9 +140,23 @@ func (s *session) finish(err error) {
 	s.conn.abort()
 	s.box.writers.Wait()
 	s.server.hub.leave(&s.subscriber, s.server.broker.SetInterest)
-	// The connection is closed already; this makes the library free what it holds.
-	_ = s.ws.CloseNow()
+	s.server.leave(s.pass)
+	s.hangUp()
 	s.server.counts.closings[s.box.reason()].Add(1)
+}
+
+// hangUp frees a connection that nobody uses any more.
+func (s *session) hangUp() {
+	s.conn.abort()
+	if s.ws != nil { // the library holds more than the connection
+		_ = s.ws.CloseNow()
+	}
+}
+
+// revoke ends the connection since its token was revoked: nothing that waits goes out any more, nor does what waits to go in.
+func (s *session) revoke() {
+	s.box.shutNow(closeRevoked)
+	s.cancel()
 }
 
 // pinged answers a ping frame of the client. It goes the way of all replies rather than the library's, so that a client
@@ -170,6 +193,12 @@ func (s *session) tick(now time.Time) {
 func (s *session) silent(now time.Time) bool {
 	timing := s.server.timing
 	switch heard := s.conn.heard.Swap(false); {
+	case s.ws == nil: // who reads events says nothing; writes show whether anybody is there
+		if now.Sub(s.heardAt) >= timing.Ping {
+			if taken, _ := s.box.offer([]byte{framePing, 0}); taken {
+				s.heardAt = now
+			}
+		}
 	case heard || s.busy.Load():
 		s.heardAt, s.pingAt = now, time.Time{}
 	case !s.pingAt.IsZero():

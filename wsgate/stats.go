@@ -13,13 +13,14 @@ const (
 	closeSlow                    // did not keep up for too long
 	closeStalled                 // took nothing at all for too long
 	closeSilent                  // did not answer a ping
+	closeRevoked                 // its token was revoked
 	closeShutdown                // the server stops
 	numClosings
 )
 
 // String is the reason for a log.
 func (c closing) String() string {
-	return [numClosings]string{"none", "lost", "protocol", "policy", "slow", "stalled", "silent", "shutdown"}[c]
+	return [numClosings]string{"none", "lost", "protocol", "policy", "slow", "stalled", "silent", "revoked", "shutdown"}[c]
 }
 
 // frame is the close frame that tells the client of it. Statuses: RFC 6455, section 7.4.1, and the IANA registry.
@@ -31,6 +32,8 @@ func (c closing) frame() []byte {
 		return closeFrame(1008, "too many bad frames")
 	case closeSlow:
 		return closeFrame(1013, "slow consumer")
+	case closeRevoked:
+		return closeFrame(1008, "token revoked")
 	case closeShutdown:
 		return closeFrame(1001, "going away")
 	case closeNone, closeLost, closeStalled, closeSilent, numClosings:
@@ -77,6 +80,7 @@ type Closed struct {
 	Slow     uint64 // queue overflowing for Timing.Overflow
 	Stalled  uint64 // nothing written for Timing.Write
 	Silent   uint64 // no answer to a ping within Timing.Pong
+	Revoked  uint64 // the token it came in with was revoked
 	Shutdown uint64 // the server stopped
 }
 
@@ -97,6 +101,7 @@ func (c *counters) snapshot() Stats {
 			Slow:     c.closings[closeSlow].Load(),
 			Stalled:  c.closings[closeStalled].Load(),
 			Silent:   c.closings[closeSilent].Load(),
+			Revoked:  c.closings[closeRevoked].Load(),
 			Shutdown: c.closings[closeShutdown].Load(),
 		},
 		Errors: map[string]uint64{},
