@@ -4,8 +4,19 @@
 // # Handshake
 //
 // WebSocket requests are taken at /ws and /. The subprotocol llps.v1 is echoed if it was offered, and nothing else ever
-// is. There is no compression, so that one encoded frame serves all connections. Other pages: /ping, /healthz,
-// /readyz, /v1/mesh, and /v1/bootstrap, which lists the nodes that a client may choose from: {"edges":[{"host":"h:port", …}]}.
+// is. There is no compression, so that one encoded frame serves all connections.
+//
+// With Config.Authority a client needs a token (package access): "Authorization: Bearer AT_…", which goes first, or, as browsers can set no
+// headers, "Sec-WebSocket-Protocol: llps.v1, at.AT_…". Without a good one the answer is 401 before the upgrade, and 403 where the token
+// is not for the client's address, its Origin, or this region. An address is that of the connection, whatever a proxy may say. What the token
+// does not allow is permission_denied, and the connection stays. A revoked token ends its connections at once: status 1008, and what was
+// queued is dropped. One that expires ends none. Without an Authority everyone may do everything, but publish on channels that start with "$".
+//
+// # Pages
+//
+// openapi.json, served at /api-docs/openapi.json, says what there is besides: pages to measure and watch the node, tokens for who has a master
+// token, POST /v1/publish, and GET /v1/subscribe. The last is a session like others, whose frames are written as server-sent events (see
+// eventConn): same rights, limits, bounded queue, notices and statuses; its heartbeats are comments every Timing.Ping.
 //
 // # Text messages
 //
@@ -25,7 +36,7 @@
 //	bad_json            a message that starts with "{" but is no valid JSON command
 //	unknown_mode        a delivery mode that there is not, in a JSON publication
 //	unknown_command     a line or an action that is none of the above
-//	permission_denied   a publication to a channel that starts with "$"
+//	permission_denied   a publication or subscription outside the rights, or a publication to a channel that starts with "$"
 //	limit_exceeded      too many subscriptions, or a line over 512 bytes
 //	slow_consumer       the detail is how many deliveries this connection has lost so far
 //	unavailable         the overlay did not take a publication
@@ -57,7 +68,7 @@
 //
 // # Closing
 //
-// Statuses: 1001 the server stops, 1007 text that is not UTF-8, 1008 too many bad frames, 1009 a message over 128 KiB,
+// Statuses: 1001 the server stops, 1007 text that is not UTF-8, 1008 too many bad frames or a revoked token, 1009 a message over 128 KiB,
 // 1013 a slow consumer. A client that neither sends nor answers a ping is cut, and so is one that takes nothing for
 // Timing.Write.
 //
