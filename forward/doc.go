@@ -6,7 +6,7 @@
 // Two linked nodes share one QUIC connection with HTTP/3 on it. On that, the dialling node opens Config.Lanes extended CONNECT
 // requests (RFC 9220), ":protocol" fastpubsub-lane-1, which stay open and are used in both directions:
 //
-//	lane 0     control: Records and digest frames, and messages that carry them or SWIM packets
+//	lane 0     control: frames of the control plane, and messages that carry them or SWIM packets
 //	lane 1..   published messages by hash of (tenant, channel), which keeps a channel's order; all in lane 1 where the round trip is under 2 ms
 //
 // Request headers carry the node's boot and the lane's number; who the peer is follows from its TLS key alone. Datagrams
@@ -34,6 +34,11 @@
 // A message for one subscriber goes to the node that Config.Choose picks. If that has none it says so in its acknowledgement, and the origin
 // sends the message to another; likewise when that node restarts, or when no route leads there for cutOffPatience while one leads to another. So each
 // is taken once, unless its taker's node dies, or is cut off for longer than that, before its acknowledgement has reached the origin.
+//
+// # For every node
+//
+// SpreadAll tells all nodes of something that is for themselves. Such a message takes the control lanes, so that no backlog of published messages
+// delays it, and the in-flight table, so that it survives what links and relays do not.
 //
 // # Invariants
 //

@@ -61,7 +61,7 @@ type Config struct {
 
 	// Emit takes an event. It may block for a moment, which slows the links down, but must not wait for the endpoint.
 	Emit func(Event)
-	// Control takes a Records or digest frame from a peer, valid during the call. An error closes the link.
+	// Control takes a frame of the control plane (wire.Kind.IsControl) from a peer, valid during the call. An error closes the link.
 	Control func(from wire.NodeID, frame []byte) error
 	// Deliver takes a message that has this node as a destination, valid during the call, and reports whether anybody here wanted it. It neither
 	// blocks nor calls back.

@@ -109,8 +109,8 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 	now := time.Now()
 	c := &cargo{message: cloneMessage(m), born: now, tried: a.tried}
 	deadline := now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond)
-	channel := uint64(flight.Unordered) // what was sent elsewhere before has lost its place, and expires before its neighbours
-	if !a.again {
+	channel := uint64(flight.Unordered)
+	if !a.unordered {
 		channel = max(f.endpoint.seed.of(m), 1)
 	}
 	size := weight(m)

@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -83,6 +84,23 @@ func (f *Forwarder) Spread(ctx context.Context, m *wire.Message, ids []wire.Node
 func (f *Forwarder) Send(m *wire.Message, to wire.NodeID) error {
 	f.originate(m)
 	return f.offer(m, wire.Destination{ID: to})
+}
+
+// SpreadAll sends a message that is not for subscribers to every node that takes part: numbered and kept like those of Spread, but outside of
+// any order, and without waiting. What finds no room now is sent later while its deadline lasts.
+func (f *Forwarder) SpreadAll(m *wire.Message) {
+	s := f.scratch.Get().(*split)
+	defer f.scratch.Put(s)
+	f.originate(m)
+	snapshot := f.snapshot.Load()
+	others := slices.DeleteFunc(slices.Collect(maps.Keys(snapshot.Boots)), func(id wire.NodeID) bool { return id == f.endpoint.self })
+	for ids := range slices.Chunk(others, wire.MaxDestinations) {
+		s.left = f.endpoint.flights.enter(m, snapshot, ids, aim{unordered: true}, s.left[:0])
+		_, _ = f.step(s, m, nil)
+		for _, d := range s.left {
+			f.endpoint.flights.makeDue(d)
+		}
+	}
 }
 
 func (f *Forwarder) originate(m *wire.Message) {

@@ -89,7 +89,7 @@ func (l *Link) frame(index int, frame []byte, m *wire.Message) error {
 		return l.message(frame, m)
 	case kind == wire.KindTwin && index != controlLane:
 		return l.twinFrame(frame, m)
-	case index == controlLane && (kind == wire.KindRecords || kind.IsDigest()):
+	case index == controlLane && kind.IsControl():
 		return l.endpoint.cfg.Control(l.Peer, frame)
 	}
 	return fmt.Errorf("frame of kind %d in lane %d", kind, index)

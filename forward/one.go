@@ -30,10 +30,11 @@ func (f *Forwarder) SpreadOne(ctx context.Context, m *wire.Message) error {
 	return f.send(ctx, m, s, nil)
 }
 
-// aim is what distinguishes a message for one subscriber; the zero value is a message for all.
+// aim is what distinguishes a message that is not simply for all subscribers in their channel's order, which the zero value is.
 type aim struct {
 	tried []wire.NodeID // where it was sent, the present destination last
-	again bool          // it was sent elsewhere before
+	// unordered: it has no place among others. What was sent elsewhere before has lost it, as it expires before its neighbours.
+	unordered bool
 }
 
 // choose is the node to send to, and the nodes tried with that as the last; or 0 where this node's subscribers took the message, or nobody can.

@@ -23,6 +23,8 @@ type cluster struct {
 	net   *simnet.Net
 	nodes []*clusterNode
 	group sync.WaitGroup
+
+	adjust func(i int, cfg *Config) // may be nil
 }
 
 type clusterNode struct {
@@ -83,6 +85,9 @@ func (c *cluster) startTapped(i int, boot uint64, tap func(channel.Message, Trac
 	}
 	for _, j := range joins {
 		cfg.Join = append(cfg.Join, ipOf(j)+":7946")
+	}
+	if c.adjust != nil {
+		c.adjust(i, &cfg)
 	}
 	node, err := New(cfg)
 	if err != nil {

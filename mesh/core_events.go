@@ -129,6 +129,8 @@ type (
 	announce struct{ entry wire.DigestEntry }
 	// forgot: nothing is held of this node any more.
 	forgot struct{ origin wire.NodeID }
+	// compareShared: tell a node what this one holds of what all nodes are to hold alike.
+	compareShared struct{ to wire.NodeID }
 	// publishRoutes: make this the data plane's view.
 	publishRoutes struct {
 		table  *route.Table
@@ -166,6 +168,7 @@ func (probe) effect()         {}
 func (sendControl) effect()   {}
 func (announce) effect()      {}
 func (forgot) effect()        {}
+func (compareShared) effect() {}
 func (publishRoutes) effect() {}
 func (setRTT) effect()        {}
 func (introduce) effect()     {}

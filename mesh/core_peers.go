@@ -112,6 +112,7 @@ func (c *core) linkOpened(now time.Time, e linkOpened) {
 	p.dialWait = 0
 	c.prober.Add(p.id, now)
 	c.sendDigest(p.id)
+	c.do(compareShared{p.id})
 }
 
 func (c *core) linkClosed(now time.Time, e linkClosed) {

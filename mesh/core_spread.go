@@ -243,7 +243,9 @@ func (c *core) exchange(now time.Time) {
 		return
 	}
 	slices.Sort(up)
-	c.sendDigest(up[c.rnd.IntN(len(up))])
+	to := up[c.rnd.IntN(len(up))]
+	c.sendDigest(to)
+	c.do(compareShared{to})
 }
 
 // sendDigest tells a node all that is held, so that it sends what is lacking.

@@ -99,6 +99,8 @@ func (n *Node) carryOut(e effect, stop context.CancelCauseFunc) {
 		}
 	case sendControl:
 		n.sendControl(e)
+	case compareShared:
+		n.compareWith(e.to, false)
 	case announce:
 		n.mu.Lock()
 		n.held[recordKey{e.entry.Origin, e.entry.Kind}] = e.entry.Stamp
@@ -204,6 +206,8 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 			return err
 		}
 		n.post(recordsCame{from: from, records: records})
+	case wire.KindCompare, wire.KindShare:
+		return n.sharedCame(from, frame)
 	default:
 		kind, d, err := wire.ParseDigest(frame)
 		if err != nil {

@@ -46,6 +46,8 @@ type Config struct {
 	Timing    latency.Config // of probes
 	Seed      uint64         // of the node's randomness; default random
 
+	// Shared is what all nodes are to hold alike; nil: nothing.
+	Shared Shared
 	// Deliver takes a message for local subscribers, with the relays that it passed, and reports whether any took it. Its slices are valid during
 	// the call. It must not block. Modes other than Broadcast mean one subscriber; a batch is
 	// what a node was given as one.
@@ -74,6 +76,7 @@ type Node struct {
 	index     *interest.Index
 	lookups   lookups
 	spreads   spreads
+	sharing   sharing
 	log       zerolog.Logger
 	events    chan event
 	asks      chan func(*core)

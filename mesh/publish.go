@@ -96,6 +96,8 @@ func (n *Node) arrived(m *wire.Message) (taken bool) {
 		return n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})
 	case wire.ClassSWIM:
 		n.swimPacket(m)
+	case wire.ClassShared:
+		n.spreadCame(m)
 	case wire.ClassAck: // the forwarder's own
 	case wire.ClassControl:
 		if len(m.Payload) == 0 || n.control(m.Origin, m.Payload) != nil {

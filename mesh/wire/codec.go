@@ -29,6 +29,8 @@ const (
 	KindTwin    Kind = 8 // number uvarint, then a Message frame that also travels on another connection
 	KindAsk     Kind = 9 // a Digest of what the receiver is to say it holds, once it does
 	KindHave    Kind = 10
+	KindCompare Kind = 11 // a Shared with a digest of what its sender holds
+	KindShare   Kind = 12 // a Shared with a part of it
 )
 
 // AppendFrame appends head and tail as one length-prefixed frame. They must not both be empty.

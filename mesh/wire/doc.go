@@ -2,7 +2,7 @@
 //
 // # Where each message travels
 //
-//	lane streams     length-prefixed frames: Message, Records, Digest, Want, Ask, Have (AppendFrame, SplitFrame)
+//	lane streams     length-prefixed frames: Message, Records, Digest, Want, Ask, Have, Compare, Share (AppendFrame, SplitFrame)
 //	link datagrams   Probe and Echo, one each
 //	SWIM user data   Records or Digest, one each, as piggyback
 //	SWIM metadata    Meta
@@ -59,6 +59,13 @@
 //
 // Digest, Want, Ask and Have differ in kind alone.
 //
+// # Compare, Share
+//
+//	kind 1 | flag 1 (0 or 1) | body text
+//
+// What all nodes are to hold alike, such as what became of tokens: Compare carries a digest of it, Share a part. Either goes to one node;
+// a Share is also the payload of a Message of class shared, for all. The bodies are specified by who holds them.
+//
 // # Probe, Echo
 //
 //	kind 1 | seq 4 | sent 8 (ns, signed, opaque to the peer) | held 4 (µs)
@@ -89,6 +96,7 @@ const (
 	MaxRecordBody   = 2<<20 + 1024   // body of a Record
 	MaxLinks        = 4096           // links in one link-state body
 	MaxDigest       = 64 << 10       // entries of one Digest
+	MaxShared       = 65_000         // body of a Compare or Share
 	MaxMeta         = 512            // SWIM metadata, which memberlist caps
 	MaxName         = 64             // name and region in Meta
 	maxClient       = 256            // client address in Meta

@@ -91,6 +91,15 @@ func FuzzParseDigest(f *testing.F) {
 	})
 }
 
+func FuzzParseShared(f *testing.F) {
+	seed(f, "compare", "share")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := ParseShared(b); err == nil {
+			same(t, AppendShared(nil, &s), b)
+		}
+	})
+}
+
 func FuzzParseProbe(f *testing.F) {
 	seed(f, "probe", "echo")
 	f.Fuzz(func(t *testing.T, b []byte) {

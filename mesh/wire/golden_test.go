@@ -57,6 +57,8 @@ func vectors() []vector {
 		Boot: 300, OriginBoot: 301, Floor: 1000, Newest: 1300, Held: 2500 * time.Microsecond,
 		Ranges: []Range{{1002, 1002}, {1100, 1300}}, Refused: []uint64{900, 1200},
 	}
+	compare := Shared{Kind: KindCompare, Flag: true, Body: []byte{0xde, 0xad, 0xbe, 0xef}}
+	share := Shared{Kind: KindShare, Body: []byte{}}
 	return []vector{{
 		name: "ack",
 		hex: `07
@@ -177,6 +179,18 @@ func vectors() []vector {
 		parse:  parseMeta,
 		value:  leaving, uvarints: []int{9, 10, 11, 12},
 	}, {
+		name:   "compare",
+		hex:    `0b 01 04 de ad be ef`,
+		append: func(dst []byte) []byte { return AppendShared(dst, &compare) },
+		parse:  parseShared,
+		value:  compare, uvarints: []int{2}, trailing: ErrTrailing,
+	}, {
+		name:   "share",
+		hex:    `0c 00 00`,
+		append: func(dst []byte) []byte { return AppendShared(dst, &share) },
+		parse:  parseShared,
+		value:  share, uvarints: []int{2}, trailing: ErrTrailing,
+	}, {
 		name:   "frame",
 		hex:    `05 03 01 02 03 04`,
 		append: func(dst []byte) []byte { return AppendFrame(dst, []byte{3, 1}, []byte{2, 3, 4}) },
@@ -195,6 +209,8 @@ func parseDigest(b []byte) (any, error) {
 	kind, d, err := ParseDigest(b)
 	return digestFrame{kind, d}, err
 }
+
+func parseShared(b []byte) (any, error) { return ParseShared(b) }
 
 func parseRecords(b []byte) (any, error) { return ParseRecords(b) }
 

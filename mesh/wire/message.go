@@ -16,7 +16,8 @@ const (
 	ClassSWIM    Class = 1 // a SWIM packet for a node without a direct path; the payload is the packet
 	ClassControl Class = 2 // a Records or digest frame for a node without a direct link
 	ClassAck     Class = 3 // an Ack for the origin of published messages
-	maxClass           = ClassAck
+	ClassShared  Class = 4 // a Share frame for every node, numbered like published messages
+	maxClass           = ClassShared
 )
 
 // modeBatch marks a batch in the byte of the mode.

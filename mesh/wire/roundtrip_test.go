@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"reflect"
 	"slices"
 	"testing"
@@ -179,6 +180,33 @@ func TestDigestRoundTrip(t *testing.T) {
 			t.Fatalf("%d %+v, %v, want %d %+v", gotKind, got, err, kind, want)
 		}
 	})
+}
+
+func TestSharedRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Shared{
+			Kind: rapid.SampledFrom([]Kind{KindCompare, KindShare}).Draw(t, "kind"),
+			Flag: rapid.Bool().Draw(t, "flag"), Body: octets(300).Draw(t, "body"),
+		}
+		if got, err := ParseShared(AppendShared(nil, &want)); err != nil || got.Kind != want.Kind || got.Flag != want.Flag || !bytes.Equal(got.Body, want.Body) {
+			t.Fatalf("%+v, %v, want %+v", got, err, want)
+		}
+	})
+}
+
+func TestSharedFaults(t *testing.T) {
+	for name, test := range map[string]struct {
+		frame []byte
+		want  error
+	}{
+		"kind": {[]byte{byte(KindHave), 0, 0}, ErrMalformed},
+		"flag": {[]byte{byte(KindShare), 2, 0}, ErrMalformed},
+		"body": {AppendShared(nil, &Shared{Kind: KindShare, Body: make([]byte, MaxShared+1)}), ErrLimit},
+	} {
+		if _, err := ParseShared(test.frame); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+	}
 }
 
 func TestProbeRoundTrip(t *testing.T) {

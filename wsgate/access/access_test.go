@@ -190,30 +190,29 @@ func TestVisitorOf(t *testing.T) {
 	}
 }
 
-// exchange is one comparison as the mesh does it: to tells from what it may lack, and asks in turn where they differ.
-func exchange(t fataler, from, to *Authority, most int, now time.Time) (again bool) {
+// exchange is one comparison as the mesh does it: both give what the other may lack, most chunks at most. It tells how much was news.
+func exchange(t fataler, a, b *Authority, most int, now time.Time) (news int) {
 	t.Helper()
-	give := func(from, to *Authority) (more, differs bool) {
-		chunks, more, differs, err := from.Missing(to.Digest(), most)
-		if err != nil {
-			t.Fatal(err)
+	missing := func(from, to *Authority) [][]byte {
+		chunks, differs, err := from.Missing(to.Digest(), most)
+		if err != nil || len(chunks) > most || differs == bytes.Equal(a.Digest(), b.Digest()) {
+			t.Fatal(fmt.Sprint(len(chunks), " chunks, differs ", differs), err)
 		}
-		if len(chunks) > most {
-			t.Fatal(fmt.Sprint(len(chunks), " chunks"))
-		}
+		return chunks
+	}
+	take := func(to *Authority, chunks [][]byte) {
 		for _, chunk := range chunks {
-			if _, err := to.Merge(chunk, now); err != nil {
+			n, err := to.Merge(chunk, now)
+			if err != nil {
 				t.Fatal(err)
 			}
+			news += n
 		}
-		return more, differs
 	}
-	more, differs := give(to, from)
-	if differs {
-		moreBack, _ := give(from, to)
-		more = more || moreBack
-	}
-	return more
+	forB, forA := missing(a, b), missing(b, a)
+	take(b, forB)
+	take(a, forA)
+	return news
 }
 
 // Whatever nodes did while they could not talk, comparing brings their ledgers together.
@@ -223,7 +222,7 @@ func TestExchangeConverges(t *testing.T) {
 		a, b := newAuthority(t, nil), newAuthority(t, nil)
 		var texts []string
 		for range rapid.IntRange(1, 30).Draw(t, "operations") {
-			at := rapid.SampledFrom([]*Authority{a, b}).Draw(t, "at")
+			at := []*Authority{a, b}[rapid.IntRange(0, 1).Draw(t, "at")]
 			switch rapid.SampledFrom([]string{"issue", "refresh", "revoke"}).Draw(t, "what") {
 			case "issue":
 				texts = append(texts, issue(t, at, now))
@@ -256,8 +255,8 @@ func TestExchangeInRounds(t *testing.T) {
 	for range 3000 {
 		issue(t, a, now)
 	}
-	rounds := 1
-	for exchange(t, b, a, 1, now) {
+	rounds := 0
+	for exchange(t, b, a, 1, now) > 0 {
 		rounds++
 	}
 	if !bytes.Equal(a.Digest(), b.Digest()) || rounds < 2 || rounds > 10 {
@@ -270,11 +269,11 @@ func TestMalformed(t *testing.T) { // invariant 5
 	now := time.Now()
 	good := a.Digest()
 	for i := range good {
-		if _, _, _, err := a.Missing(good[:i], 4); !errors.Is(err, errDigest) {
+		if _, _, err := a.Missing(good[:i], 4); !errors.Is(err, errDigest) {
 			t.Errorf("a digest of %d bytes: %v", i, err)
 		}
 	}
-	if _, _, _, err := a.Missing(append(good, 0), 4); !errors.Is(err, errDigest) {
+	if _, _, err := a.Missing(append(good, 0), 4); !errors.Is(err, errDigest) {
 		t.Errorf("a byte left over: %v", err)
 	}
 	if _, err := a.Merge([]byte{9}, now); !errors.Is(err, token.ErrEntries) {

@@ -18,6 +18,7 @@ type Config struct {
 	Keys    *token.Keys   // required
 	Masters token.Masters // who may issue, refresh, revoke and list; none: nobody
 	Region  string        // of this node, for tokens that name regions
+	Settled func() bool   // tells whether the ledger was compared with another node's, if there is any; clients wait for it. nil: it was
 	Spread  func([]byte)  // tells all other nodes of a chunk; it may not block for long. nil: there are none
 	Ledger  token.LedgerConfig
 }
@@ -27,6 +28,7 @@ type Authority struct {
 	keys    *token.Keys
 	masters token.Masters
 	region  string
+	settled func() bool
 	spread  func([]byte)
 	counts  counters
 
@@ -42,15 +44,18 @@ type counters struct{ entered, unknown, barred, cut, malformed atomic.Uint64 }
 type Stats struct {
 	Passes    int    // connections that came in with a token and are still here
 	Entered   uint64 // clients admitted
-	Unknown   uint64 // refused: no token, or one that is not good, over, or revoked
+	Unknown   uint64 // refused: no token, or one that is not good, over, or revoked; or it was too early to tell
 	Barred    uint64 // refused: a good token, but not for this address, region or origin
 	Cut       uint64 // connections ended because their token was revoked
 	Malformed uint64 // digests and chunks of other nodes that did not parse
 	Ledger    token.LedgerStats
 }
 
-// ErrNoToken reports a client without any token.
-var ErrNoToken = errors.New("access: no token")
+// Why clients are refused, besides the errors of package token.
+var (
+	ErrNoToken   = errors.New("access: no token")
+	ErrUnsettled = errors.New("access: this node has just started and does not know yet which tokens were revoked")
+)
 
 // New returns an Authority with an empty ledger.
 func New(cfg Config) (*Authority, error) {
@@ -60,8 +65,11 @@ func New(cfg Config) (*Authority, error) {
 	if cfg.Spread == nil {
 		cfg.Spread = func([]byte) {}
 	}
+	if cfg.Settled == nil {
+		cfg.Settled = func() bool { return true }
+	}
 	return &Authority{
-		keys: cfg.Keys, masters: cfg.Masters, region: cfg.Region, spread: cfg.Spread,
+		keys: cfg.Keys, masters: cfg.Masters, region: cfg.Region, settled: cfg.Settled, spread: cfg.Spread,
 		ledger: token.NewLedger(cfg.Ledger), passes: map[token.ID]map[*Pass]struct{}{},
 	}, nil
 }
@@ -84,7 +92,7 @@ type Pass struct {
 	revoked bool
 }
 
-// Enter admits a client by the text of its token. Errors wrap those of package token or ErrNoToken; Barred tells refusals of good tokens apart.
+// Enter admits a client by the text of its token. Errors wrap those of package token, ErrNoToken or ErrUnsettled; Barred tells refusals of good tokens apart.
 // Whoever enters must leave.
 func (a *Authority) Enter(text string, v Visitor, now time.Time) (*Pass, error) {
 	p, err := a.enter(text, v, now)
@@ -100,8 +108,11 @@ func (a *Authority) Enter(text string, v Visitor, now time.Time) (*Pass, error) 
 }
 
 func (a *Authority) enter(text string, v Visitor, now time.Time) (*Pass, error) {
-	if text == "" {
+	switch {
+	case text == "":
 		return nil, ErrNoToken
+	case !a.settled():
+		return nil, ErrUnsettled
 	}
 	t, err := a.keys.Verify(text, now)
 	if err != nil && !errors.Is(err, token.ErrExpired) {

@@ -16,6 +16,9 @@
 // does not reach, nodes that were away or joined later, is found by comparing: Digest is 64 hashes, and Missing is what this node has in
 // the parts that differ. Merge takes chunks in, whichever way they came.
 //
+// A node that has just started does not know what was revoked. Until Config.Settled says that it compared its ledger it answers 503 to whoever shows
+// a token.
+//
 //	digest = 01 | 64 × u64      big-endian
 //
 // # Invariants

@@ -46,13 +46,13 @@ func parseDigest(b []byte) (digests [token.Buckets]uint64, err error) {
 	return digests, nil
 }
 
-// Missing is the chunks, most at most, that the sender of a digest may lack, and whether there are more. Differs tells whether the ledgers
-// differ at all: then the sender may have what this node lacks.
-func (a *Authority) Missing(digest []byte, most int) (chunks [][]byte, more, differs bool, err error) {
+// Missing is what the sender of a digest may lack, or so many chunks of it. Differs tells whether the ledgers differ at all: then the sender may
+// have what this node lacks.
+func (a *Authority) Missing(digest []byte, most int) (chunks [][]byte, differs bool, err error) {
 	theirs, err := parseDigest(digest)
 	if err != nil {
 		a.counts.malformed.Add(1)
-		return nil, false, false, err
+		return nil, false, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,13 +61,9 @@ func (a *Authority) Missing(digest []byte, most int) (chunks [][]byte, more, dif
 	start := rand.IntN(token.Buckets) // parts that never agree, as clocks differ, must not keep the others waiting
 	for i := range token.Buckets {
 		part := (start + i) % token.Buckets
-		switch {
-		case ours[part] == theirs[part]:
-		case len(entries) < most*chunkEntries:
+		if ours[part] != theirs[part] && len(entries) < most*chunkEntries {
 			differs = true
 			entries = append(entries, a.ledger.Bucket(part)...)
-		default:
-			more = true
 		}
 	}
 	for len(entries) > 0 && len(chunks) < most {
@@ -75,7 +71,7 @@ func (a *Authority) Missing(digest []byte, most int) (chunks [][]byte, more, dif
 		chunk, entries = token.AppendEntries(nil, entries)
 		chunks = append(chunks, chunk)
 	}
-	return chunks, more || len(entries) > 0, differs, nil
+	return chunks, differs, nil
 }
 
 // Merge takes in a chunk of another node, cuts the connections of tokens revoked by it, and returns how many entries were news. Errors

@@ -57,14 +57,18 @@ func VisitorOf(r *http.Request) Visitor {
 	return v
 }
 
-// Refuse answers a request whose Enter failed: 403 for a good token that is not for this client, else 401.
+// Refuse answers a request whose Enter failed: 403 for a good token that is not for this client, 503 where it is too early to tell, else 401.
 func Refuse(w http.ResponseWriter, err error) {
-	if Barred(err) {
+	switch {
+	case Barred(err):
 		fail(w, http.StatusForbidden, err)
-		return
+	case errors.Is(err, ErrUnsettled):
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, err)
+	default:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="fastpubsub"`)
+		fail(w, http.StatusUnauthorized, err)
 	}
-	w.Header().Set("WWW-Authenticate", `Bearer realm="fastpubsub"`)
-	fail(w, http.StatusUnauthorized, err)
 }
 
 // Routes are the pages for whoever has a master token, by http.ServeMux pattern. Those of a nil Authority answer 503.
@@ -234,5 +238,5 @@ func answer(w http.ResponseWriter, status int, v any) {
 }
 
 func fail(w http.ResponseWriter, status int, err error) {
-	answer(w, status, map[string]string{"error": strings.TrimPrefix(err.Error(), "token: ")})
+	answer(w, status, map[string]string{"error": strings.TrimPrefix(strings.TrimPrefix(err.Error(), "token: "), "access: ")})
 }
