@@ -2,15 +2,18 @@ package wsgate
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/rs/zerolog"
 
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 	"github.com/fastpubsub/fastpubsub/wsgate/token"
@@ -297,6 +300,28 @@ func TestPassesEnd(t *testing.T) {
 			t.Errorf("%d passes left", n)
 		}
 	})
+}
+
+// An open gateway that strangers can reach says so, once; others do not.
+func TestOpenGatewaySaysSo(t *testing.T) {
+	for name, test := range map[string]struct {
+		authority *access.Authority
+		addr      net.Addr
+		want      int
+	}{
+		"open":          {nil, &net.TCPAddr{IP: net.IPv4zero}, 1},
+		"open, IPv6":    {nil, &net.TCPAddr{IP: net.IPv6unspecified}, 1},
+		"loopback":      {nil, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, 0},
+		"loopback IPv6": {nil, &net.TCPAddr{IP: net.IPv6loopback}, 0},
+		"tokens":        {newAuthority(t), &net.TCPAddr{IP: net.IPv4zero}, 0},
+	} {
+		var log bytes.Buffer
+		s := &Server{authority: test.authority, log: zerolog.New(&log)}
+		s.warnIfOpen(test.addr)
+		if got := strings.Count(log.String(), "no token secret"); got != test.want {
+			t.Errorf("%s: said %d times: %s", name, got, log.String())
+		}
+	}
 }
 
 // Rights cost a publication nothing where names repeat, and no memory where they do not.

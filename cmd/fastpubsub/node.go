@@ -25,18 +25,19 @@ import (
 
 // nodeCommand runs a node.
 type nodeCommand struct {
-	Listen      string   `default:"127.0.0.1:7946" help:"UDP address for other nodes." placeholder:"HOST:PORT"`
-	Advertise   string   `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
-	WS          string   `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients." placeholder:"HOST:PORT"`
-	AdvertiseWS string   `name:"advertise-ws" env:"FASTPUBSUB_ADVERTISE_WS" help:"Address that clients reach this node at; needed behind NAT." placeholder:"HOST:PORT"`
-	Join        []string `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
-	Name        string   `help:"Name of this node, for people."`
-	Region      string   `help:"Region of this node, for people and clients."`
-	Geo         string   `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
-	DataDir     string   `help:"Directory that keeps the node's key and the members last known; without it every start is a new node." placeholder:"DIR" type:"path"`
-	Open        bool     `help:"Let anybody who reaches the addresses join and connect. Without it only loopback addresses are allowed."`
-	LogLevel    string   `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
-	LogFormat   string   `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
+	Listen       string   `default:"127.0.0.1:7946" help:"UDP address for other nodes." placeholder:"HOST:PORT"`
+	Advertise    string   `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
+	WS           string   `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients." placeholder:"HOST:PORT"`
+	AdvertiseWS  string   `name:"advertise-ws" env:"FASTPUBSUB_ADVERTISE_WS" help:"Address that clients reach this node at; needed behind NAT." placeholder:"HOST:PORT"`
+	Join         []string `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
+	Name         string   `help:"Name of this node, for people."`
+	Region       string   `help:"Region of this node, for people and clients."`
+	Geo          string   `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
+	DataDir      string   `help:"Directory that keeps the node's key and the members last known; without it every start is a new node." placeholder:"DIR" type:"path"`
+	Open         bool     `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
+	tokenOptions `embed:""`
+	LogLevel     string `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
+	LogFormat    string `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
 }
 
 // heapFloor is a heap that the collector counts but that is never touched, and so takes no memory: without it the few MB that live in a node would be
@@ -66,24 +67,32 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		return fmt.Errorf("listen for clients: %w", err)
 	}
 	hub := wsgate.NewHub(wsgate.HubConfig{})
-	node, err := mesh.New(mesh.Config{
+	var node *mesh.Node
+	authority, err := c.authority(c.Region, len(c.Join) == 0 && c.DataDir == "", func() *mesh.Node { return node })
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	cfg := mesh.Config{
 		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: cmp.Or(c.AdvertiseWS, clientAddr(c.Advertise, listener.Addr())),
 		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
-	})
-	if err != nil {
+	}
+	if authority != nil {
+		cfg.Shared = authority
+	}
+	if node, err = mesh.New(cfg); err != nil {
 		_ = listener.Close()
 		return err
 	}
 	server, err := wsgate.New(wsgate.Config{
-		Hub: hub, Broker: node, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+		Hub: hub, Broker: node, Authority: authority, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
 		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
 	if err != nil {
 		_ = listener.Close()
 		return errors.Join(err, runEnded(node))
 	}
-	if err := announce(std.out, node, listener.Addr()); err != nil {
+	if err := announce(std.out, node, listener.Addr(), c.wanted()); err != nil {
 		return errors.Join(err, listener.Close(), runEnded(node))
 	}
 	return together(ctx,
@@ -145,18 +154,24 @@ func (c *nodeCommand) check() error {
 		if err != nil {
 			return fmt.Errorf("%s %q: want HOST:PORT", addr.flag, addr.value)
 		}
+		if addr.flag == "--ws" && c.wanted() {
+			continue
+		}
 		if ip := net.ParseIP(host); !c.Open && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return fmt.Errorf("%s %s is not a loopback address, and this mesh has no secret: anybody who reaches it could join, read and write; say --open if that is meant", addr.flag, addr.value)
+			return fmt.Errorf("%s %s is not a loopback address, and nothing protects it: anybody who reaches it could join, read and write; say --open if that is meant, and for clients see --token-secret-file", addr.flag, addr.value)
 		}
 	}
 	return nil
 }
 
 // announce tells where the node listens and the command that joins it: from this machine if it is on loopback, else from another.
-func announce(out io.Writer, node *mesh.Node, clients net.Addr) error {
+func announce(out io.Writer, node *mesh.Node, clients net.Addr, tokens bool) error {
 	how := "--listen 0.0.0.0:7946 --ws 0.0.0.0:8080 --open"
 	if node.Addr().Addr().IsLoopback() {
 		how = "--listen 127.0.0.1:0 --ws 127.0.0.1:0"
+	}
+	if tokens {
+		how += " --token-secret-file FILE"
 	}
 	_, err := fmt.Fprintf(out, "node %s (%v)\n  nodes    udp %v\n  clients  ws://%v/ws\n  join it  fastpubsub node --join %v %s\n",
 		node.Name(), node.ID(), node.Addr(), clients, node.Addr(), how)

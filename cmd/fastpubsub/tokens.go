@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh"
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
+	"github.com/fastpubsub/fastpubsub/wsgate/token"
+)
+
+// tokenOptions say which tokens a node takes and gives. Without a secret or a key everybody may connect.
+type tokenOptions struct {
+	TokenSecretFile       string   `help:"File with the token secret, 16 bytes or more and the same on every node: clients then need tokens." placeholder:"FILE" type:"path" xor:"secret"`
+	TokenSecret           string   `env:"FASTPUBSUB_TOKEN_SECRET" hidden:"" xor:"secret"` // for containers: others on the machine can read a command line
+	FormerTokenSecretFile []string `help:"File with a token secret that is only accepted: the last one, or the next; may be given several times." placeholder:"FILE" type:"path"`
+	MasterTokenFile       []string `help:"File with tokens that may issue, revoke and list tokens, one a line as MT_... or sha256:<hash>; may be given several times." placeholder:"FILE" type:"path"`
+	JWTKey                []string `name:"jwt-key" help:"File with a key whose JWTs are accepted: Ed25519 public keys in PEM, or else an HS256 secret of 32 bytes or more; may be given several times." placeholder:"FILE" type:"path"`
+}
+
+// wanted tells whether clients need tokens.
+func (o *tokenOptions) wanted() bool {
+	return o.TokenSecretFile != "" || o.TokenSecret != "" || len(o.JWTKey) > 0
+}
+
+// settleTime is how long a node that has others to compare its ledger of tokens with waits for one of them before it takes clients.
+const settleTime = 5 * time.Second
+
+// authority is what decides about clients; nil where they need no tokens. Errors never show what the files hold.
+func (o *tokenOptions) authority(region string, alone bool, node func() *mesh.Node) (*access.Authority, error) {
+	if !o.wanted() {
+		if len(o.MasterTokenFile)+len(o.FormerTokenSecretFile) > 0 {
+			return nil, fmt.Errorf("%w: --master-token-file and --former-token-secret-file need --token-secret-file", errUsage)
+		}
+		return nil, nil
+	}
+	keys, err := o.keys()
+	if err != nil {
+		return nil, err
+	}
+	masters, err := o.masters()
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	return access.New(access.Config{
+		Keys: keys, Masters: masters, Region: region,
+		Spread:  func(chunk []byte) { node().SpreadShared(chunk) },
+		Settled: func() bool { return alone || node().SharedSettled() || time.Since(began) > settleTime },
+	})
+}
+
+func (o *tokenOptions) keys() (*token.Keys, error) {
+	var faults []error
+	read := func(flag, file string) []byte {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", flag, err))
+		}
+		return bytes.TrimRight(text, "\r\n")
+	}
+	cfg := token.KeysConfig{Secret: []byte(o.TokenSecret)}
+	if o.TokenSecretFile != "" {
+		cfg.Secret = read("--token-secret-file", o.TokenSecretFile)
+		if len(cfg.Secret) == 0 && len(faults) == 0 { // an empty file must not open the node
+			faults = append(faults, fmt.Errorf("--token-secret-file %s: empty", o.TokenSecretFile))
+		}
+	}
+	for _, file := range o.FormerTokenSecretFile {
+		cfg.Former = append(cfg.Former, read("--former-token-secret-file", file))
+	}
+	for _, file := range o.JWTKey {
+		if text := read("--jwt-key", file); bytes.HasPrefix(text, []byte("-----BEGIN")) {
+			cfg.PEM = append(cfg.PEM, text)
+		} else {
+			cfg.HMAC = append(cfg.HMAC, text)
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	keys, err := token.NewKeys(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return keys, nil
+}
+
+// minMasterLen is the least length of a master token: short ones can be guessed.
+const minMasterLen = 16
+
+func (o *tokenOptions) masters() (masters token.Masters, err error) {
+	for _, file := range o.MasterTokenFile {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("%w: --master-token-file: %w", errUsage, err)
+		}
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			number++
+			line = strings.TrimSpace(line)
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			hash, err := masterHash(line)
+			if err != nil {
+				return nil, fmt.Errorf("%w: --master-token-file %s: line %d: %w", errUsage, file, number, err)
+			}
+			masters = append(masters, hash)
+		}
+	}
+	return masters, nil
+}
+
+func masterHash(line string) (token.MasterHash, error) {
+	if hash, found := strings.CutPrefix(line, "sha256:"); found {
+		return token.ParseMasterHash(hash)
+	}
+	if len(line) < minMasterLen {
+		return token.MasterHash{}, fmt.Errorf("a master token of %d bytes, want %d or more", len(line), minMasterLen)
+	}
+	return token.HashMaster(line), nil
+}
