@@ -3,6 +3,7 @@ package wsgate
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/rs/zerolog"
 
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 	"github.com/fastpubsub/fastpubsub/wsgate/token"
 )
@@ -324,6 +326,11 @@ func TestOpenGatewaySaysSo(t *testing.T) {
 	}
 }
 
+// noBroker takes everything and does nothing.
+type noBroker struct{ Broker }
+
+func (noBroker) Publish(context.Context, channel.Message) error { return nil }
+
 // Rights cost a publication nothing where names repeat, and no memory where they do not.
 func TestRightsAllocateNothing(t *testing.T) {
 	a := newAuthority(t)
@@ -334,5 +341,18 @@ func TestRightsAllocateNothing(t *testing.T) {
 	defer a.Leave(pass)
 	if n := testing.AllocsPerRun(100, func() { pass.MayPublish("t", "a"); pass.MayPublish("t", "b") }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+	server, err := New(Config{Hub: NewHub(HubConfig{}), Broker: noBroker{}, Authority: a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &session{server: server, pass: pass}
+	p := publication{tenant: []byte("t"), channel: []byte("a"), payload: []byte("p")}
+	publish := func() {
+		err = s.publishFrame(t.Context(), p)
+		s.publishPending(t.Context())
+	}
+	if n := testing.AllocsPerRun(100, publish); n != 0 || err != nil {
+		t.Errorf("%v allocations, %v", n, err)
 	}
 }

@@ -63,6 +63,7 @@ func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.Handler
 		"POST /v1/publish":   s.servePublish,
 		"GET /v1/subscribe":  stream,
 		"GET " + openAPIPath: serveOpenAPI,
+		"GET /swagger-ui":    http.RedirectHandler(openAPIPath, http.StatusFound).ServeHTTP,
 	}
 	maps.Copy(pages, s.authority.Routes())
 	return pages

@@ -306,6 +306,46 @@ func FuzzParseDigest(f *testing.F) {
 	})
 }
 
+// Many connections with one token hold its rights once; but tokens of others that have one name may differ in them.
+func TestRightsAreShared(t *testing.T) {
+	now := time.Now()
+	a := newAuthority(t, nil)
+	text := issue(t, a, now)
+	first, err1 := a.Enter(text, Visitor{}, now)
+	second, err2 := a.Enter(text, Visitor{}, now)
+	third, err3 := a.Enter(issue(t, a, now), Visitor{}, now)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		t.Fatal(err)
+	}
+	if first.rights != second.rights || first.rights == third.rights {
+		t.Error("rights are not shared by token")
+	}
+}
+
+// Until a node has compared its ledger, nobody comes in, and a token that it does not know may exist.
+func TestUnsettled(t *testing.T) {
+	now := time.Now()
+	a := newAuthority(t, nil)
+	text, known := issue(t, newAuthority(t, nil), now), issue(t, a, now)
+	settled := false
+	a.settled = func() bool { return settled }
+	id, err := token.ParseID(text[3:35])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = a.Enter(known, Visitor{}, now)
+	_, err2 := a.Refresh(id, now.Add(time.Hour), now)
+	if !errors.Is(err, ErrUnsettled) || !errors.Is(err2, ErrUnsettled) {
+		t.Errorf("%v, %v", err, err2)
+	}
+	settled = true
+	_, err = a.Enter(text, Visitor{}, now)
+	_, err2 = a.Refresh(id, now.Add(time.Hour), now)
+	if err != nil || !errors.Is(err2, token.ErrUnknown) {
+		t.Errorf("%v, %v", err, err2)
+	}
+}
+
 func TestTickForgets(t *testing.T) {
 	now := time.Now()
 	a := newAuthority(t, nil)

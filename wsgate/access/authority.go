@@ -130,6 +130,12 @@ func (a *Authority) enter(text string, v Visitor, now time.Time) (*Pass, error) 
 	if a.passes[p.id] == nil {
 		a.passes[p.id] = map[*Pass]struct{}{}
 	}
+	if !t.Plain { // others may give two tokens one name
+		for twin := range a.passes[p.id] {
+			p.rights = twin.rights // so that many connections with one token hold them once
+			break
+		}
+	}
 	a.passes[p.id][p] = struct{}{}
 	return p, nil
 }
@@ -146,7 +152,7 @@ func (a *Authority) OnRevoke(p *Pass, cut func()) {
 	late := p.revoked
 	a.mu.Unlock()
 	if late {
-		cut()
+		a.end([]func(){cut})
 	}
 }
 
@@ -201,12 +207,15 @@ func (a *Authority) Issue(r token.Request, now time.Time) (text string, err erro
 	return text, nil
 }
 
-// Refresh moves a token's expiry. Errors wrap token.ErrUnknown, ErrRevoked, ErrExpired or ErrExpiry.
+// Refresh moves a token's expiry. Errors wrap token.ErrUnknown, ErrRevoked, ErrExpired or ErrExpiry, or are ErrUnsettled.
 func (a *Authority) Refresh(id token.ID, expires, now time.Time) (token.Entry, error) {
 	a.mu.Lock()
 	e, err := a.ledger.Refresh(id, expires, now)
 	a.mu.Unlock()
-	if err != nil {
+	switch {
+	case errors.Is(err, token.ErrUnknown) && !a.settled():
+		return token.Entry{}, ErrUnsettled
+	case err != nil:
 		return token.Entry{}, err
 	}
 	a.tell(e)

@@ -200,7 +200,7 @@ func statusOf(err error) int {
 	switch {
 	case errors.Is(err, token.ErrUnknown), errors.Is(err, token.ErrSignature):
 		return http.StatusNotFound
-	case errors.Is(err, token.ErrFull), errors.Is(err, token.ErrNoSecret):
+	case errors.Is(err, token.ErrFull), errors.Is(err, token.ErrNoSecret), errors.Is(err, ErrUnsettled):
 		return http.StatusServiceUnavailable
 	case errors.Is(err, token.ErrRequest), errors.Is(err, token.ErrExpiry), errors.Is(err, token.ErrMalformed),
 		errors.Is(err, token.ErrExpired), errors.Is(err, token.ErrRevoked), errors.Is(err, token.ErrNotYet):
