@@ -13,13 +13,14 @@ const (
 	DropLoop                      // came back to a node that it had passed
 	DropQueueFull                 // a relay's link queue stayed full
 	DropControlFull               // a link's control queue was full
-	DropMalformed                 // a peer sent a frame that does not parse; its link is closed
+	DropMalformed                 // a peer sent a frame that does not parse; its link is closed, unless it is what a frame carries that does not
 	DropGarbage                   // a datagram on the node port that is neither QUIC nor SWIM
 	DropUndelivered               // SWIM packets and control for others than known nodes
 	DropEvicted                   // the in-flight table was full; it was the oldest
 	DropRestarted                 // meant for, or from, an earlier run of a node
 	DropRefused                   // a destination had no room to hold it for order; it will come again
 	DropNoTaker                   // for one subscriber, and there is none
+	DropTooOften                  // a node asked for more comparisons of shared state than it is granted
 	reasons                       // how many there are
 )
 
@@ -27,7 +28,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
-		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker",
+		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often",
 	}[r]
 }
 

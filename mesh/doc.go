@@ -19,6 +19,11 @@
 // is one of two relays that a hash chooses; so a full mesh sends every record once per node. SWIM packets announce the
 // version, and who lacks it asks. New links, push/pull and a slow round among neighbours compare whole digests.
 //
+// # What else all nodes hold
+//
+// Config.Shared, such as what became of tokens, goes to all nodes at once through the in-flight table, and is compared on new links and in the slow
+// round; see Shared.
+//
 // # Invariants
 //
 //  1. The core is a function of its events, the times given and its seed.

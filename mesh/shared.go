@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,44 @@ const chunksAtOnce = 4
 // sharing is what a node knows of its share in Config.Shared.
 type sharing struct {
 	settled atomic.Bool // compared with another node, and taken what that had
+
+	mu     sync.Mutex // guards what follows
+	credit map[wire.NodeID]credit
+}
+
+// credit is how many comparisons a node may still ask for at a time: each costs this node a look at all it holds.
+type credit struct {
+	left float64
+	at   time.Time
+}
+
+const (
+	creditMost  = 100  // enough for a large difference to go over without a pause
+	creditRate  = 20   // a second
+	creditNodes = 4096 // of which it is remembered
+)
+
+// grant takes one comparison off a node's credit; false if there is none left.
+func (s *sharing) grant(from wire.NodeID, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, known := s.credit[from]
+	switch {
+	case known:
+		c.left = min(creditMost, c.left+now.Sub(c.at).Seconds()*creditRate)
+	case s.credit == nil || len(s.credit) >= creditNodes:
+		s.credit = map[wire.NodeID]credit{}
+		fallthrough
+	default:
+		c.left = creditMost
+	}
+	granted := c.left >= 1
+	if granted {
+		c.left--
+	}
+	c.at = now
+	s.credit[from] = c
+	return granted
 }
 
 // SpreadShared sends a chunk of Config.Shared to all nodes known now, and again to those that do not acknowledge it, until the deadline. Nodes
@@ -77,6 +116,10 @@ func (n *Node) sharedCame(from wire.NodeID, frame []byte) error {
 }
 
 func (n *Node) compareCame(from wire.NodeID, s *wire.Shared) {
+	if !n.sharing.grant(from, time.Now()) {
+		n.endpoint.Counters().Drop(forward.DropTooOften, 1)
+		return
+	}
 	chunks, differs, err := n.cfg.Shared.Missing(s.Body, chunksAtOnce)
 	if err != nil {
 		n.endpoint.Counters().Drop(forward.DropMalformed, 1)

@@ -42,7 +42,7 @@ func (g *guardedMesh) startGate(i int, joins ...int) {
 		Keys: keys, Masters: token.Masters{token.HashMaster(masterToken)},
 		Spread:  func(chunk []byte) { node.SpreadShared(chunk) },
 		Settled: func() bool { return i == 0 || node.SharedSettled() },
-	})
+	}, time.Now())
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -99,10 +99,12 @@ func (g *guardedMesh) call(i int, method, path, body string) map[string]any {
 	return answer
 }
 
-func (g *guardedMesh) issue(i int) string {
+func (g *guardedMesh) issue(i int) string { return g.issueFor(i, time.Hour) }
+
+func (g *guardedMesh) issueFor(i int, life time.Duration) string {
 	g.t.Helper()
 	return g.call(i, "POST", "/v1/get-token", `{"created_by":"test","right":{"tenant_grants":[{"tenant_ids":["t"],"allow_channels_sub":["#"]}],"expires_at":"`+
-		time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"}}`)["token"].(string)
+		time.Now().Add(life).UTC().Format(time.RFC3339)+`"}}`)["token"].(string)
 }
 
 // knock does a WebSocket handshake by hand.
@@ -321,5 +323,69 @@ func TestSharedFromHostilePeers(t *testing.T) {
 		if stats := g.gates[0].Stats(); stats.Malformed != 3 || stats.Ledger.Entries != 0 {
 			t.Errorf("%+v", stats)
 		}
+	})
+}
+
+// A node that asks for comparison after comparison is not answered each time; one with a large difference is.
+func TestComparisonsAreGranted(t *testing.T) {
+	var s sharing
+	now := time.Now()
+	grants := func(from wire.NodeID, at time.Time) (n int) {
+		for range 1000 {
+			if s.grant(from, at) {
+				n++
+			}
+		}
+		return n
+	}
+	if a, b := grants(1, now), grants(2, now); a != creditMost || b != creditMost {
+		t.Errorf("%d and %d at once, want %d", a, b, creditMost)
+	}
+	if got := grants(1, now.Add(2*time.Second)); got != 2*creditRate {
+		t.Errorf("%d after 2 s, want %d", got, 2*creditRate)
+	}
+	for id := range wire.NodeID(3 * creditNodes) {
+		s.grant(id+1, now)
+	}
+	if len(s.credit) > creditNodes {
+		t.Errorf("%d nodes remembered", len(s.credit))
+	}
+}
+
+// TestRefreshReachesEveryNode: moved into the past, a token lets nobody in anywhere, while who is in stays; moved on, it lives longer everywhere.
+func TestRefreshReachesEveryNode(t *testing.T) {
+	inBubble(t, simnet.Path{Delay: 40 * time.Millisecond}, func(c *cluster) {
+		g := &guardedMesh{cluster: c}
+		for i := range 4 {
+			g.startGate(i, max(0, i-1))
+		}
+		c.meshed(10 * time.Second)
+		refresh := func(text string, to time.Duration) {
+			t.Helper()
+			g.call(3, "PUT", "/v1/refresh-token", `{"token_id":"`+text[3:35]+`","expires_at":"`+time.Now().Add(to).UTC().Format(time.RFC3339)+`"}`)
+			time.Sleep(time.Second)
+		}
+		ended, longer := g.issue(0), g.issueFor(1, 10*time.Second)
+		time.Sleep(time.Second)
+		inside := &crowd{cuts: map[int][]time.Time{}}
+		for i := range 4 {
+			inside.enter(g, i, ended)
+		}
+		refresh(ended, -time.Minute)
+		g.refusedEverywhere(ended)
+		if n, _ := inside.cut(); n != 0 {
+			t.Errorf("%d connections were cut", n)
+		}
+		refresh(longer, time.Hour)
+		time.Sleep(20 * time.Second) // its text says 10
+		for i := range 4 {
+			conn, _, status := g.knock(i, longer)
+			conn.Close()
+			if status != http.StatusSwitchingProtocols {
+				t.Errorf("node %d: status %d", i, status)
+			}
+		}
+		g.call(2, "DELETE", "/v1/revoke-token", `{"token":"`+ended+`"}`) // over, but not yet revoked
+		time.Sleep(time.Second)
 	})
 }

@@ -33,7 +33,7 @@ func newAuthority(t *testing.T) *access.Authority {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := access.New(access.Config{Keys: keys, Masters: token.Masters{token.HashMaster(master)}, Region: "EU"})
+	a, err := access.New(access.Config{Keys: keys, Masters: token.Masters{token.HashMaster(master)}, Region: "EU"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ type nodeCommand struct {
 	Name         string   `help:"Name of this node, for people."`
 	Region       string   `help:"Region of this node, for people and clients."`
 	Geo          string   `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
-	DataDir      string   `help:"Directory that keeps the node's key and the members last known; without it every start is a new node." placeholder:"DIR" type:"path"`
+	DataDir      string   `help:"Directory that keeps the node's key, the members last known, and which tokens were revoked; without it every start is a new node." placeholder:"DIR" type:"path"`
 	Open         bool     `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
 	tokenOptions `embed:""`
 	LogLevel     string `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
@@ -68,7 +68,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	hub := wsgate.NewHub(wsgate.HubConfig{})
 	var node *mesh.Node
-	authority, err := c.authority(c.Region, len(c.Join) == 0 && c.DataDir == "", func() *mesh.Node { return node })
+	authority, err := c.authority(c, log, func() *mesh.Node { return node })
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -97,7 +97,8 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	return together(ctx,
 		func(ctx context.Context) error { return node.Run(ctx) },
-		func(ctx context.Context) error { return server.Serve(ctx, listener) })
+		func(ctx context.Context) error { return server.Serve(ctx, listener) },
+		authority.Keep)
 }
 
 // edgesOf lists the nodes that clients can connect to: those with an address for clients that a route leads to, and the node itself.

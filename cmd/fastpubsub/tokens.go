@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 	"github.com/fastpubsub/fastpubsub/wsgate/token"
+	"github.com/rs/zerolog"
 )
 
 // tokenOptions say which tokens a node takes and gives. Without a secret or a key everybody may connect.
@@ -31,7 +33,7 @@ func (o *tokenOptions) wanted() bool {
 const settleTime = 5 * time.Second
 
 // authority is what decides about clients; nil where they need no tokens. Errors never show what the files hold.
-func (o *tokenOptions) authority(region string, alone bool, node func() *mesh.Node) (*access.Authority, error) {
+func (o *tokenOptions) authority(c *nodeCommand, log zerolog.Logger, node func() *mesh.Node) (*access.Authority, error) {
 	if !o.wanted() {
 		if len(o.MasterTokenFile)+len(o.FormerTokenSecretFile) > 0 {
 			return nil, fmt.Errorf("%w: --master-token-file and --former-token-secret-file need --token-secret-file", errUsage)
@@ -46,12 +48,16 @@ func (o *tokenOptions) authority(region string, alone bool, node func() *mesh.No
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
-	return access.New(access.Config{
-		Keys: keys, Masters: masters, Region: region,
+	began, alone := time.Now(), len(c.Join) == 0 && c.DataDir == ""
+	cfg := access.Config{
+		Keys: keys, Masters: masters, Region: c.Region, Log: log,
 		Spread:  func(chunk []byte) { node().SpreadShared(chunk) },
 		Settled: func() bool { return alone || node().SharedSettled() || time.Since(began) > settleTime },
-	})
+	}
+	if c.DataDir != "" {
+		cfg.File = filepath.Join(c.DataDir, "tokens.ledger")
+	}
+	return access.New(cfg, began)
 }
 
 func (o *tokenOptions) keys() (*token.Keys, error) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/coder/websocket"
+	"github.com/rs/zerolog"
 )
 
 const (
@@ -80,7 +81,7 @@ func TestTokenOptionsAreRead(t *testing.T) {
 	}
 	hash := "sha256:" + "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" // of "secret"
 	o := tokenOptions{TokenSecret: testSecret, MasterTokenFile: []string{file(t, "# ours\n"+testMaster+"\n\n  "+hash+"\n")}}
-	a, err := o.authority("", true, nil)
+	a, err := o.authority(&nodeCommand{}, zerolog.Nop(), nil)
 	if err != nil || !a.IsMaster(testMaster) || !a.IsMaster("secret") || a.IsMaster("# ours") || a.IsMaster("") {
 		t.Errorf("masters: %v", err)
 	}

@@ -36,7 +36,7 @@ func newAuthority(t fataler, told *[][]byte) *Authority {
 		if told != nil {
 			*told = append(*told, b)
 		}
-	}})
+	}}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

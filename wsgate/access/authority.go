@@ -9,17 +9,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/wsgate/token"
 )
 
 // Config configures an Authority.
 type Config struct {
-	Keys    *token.Keys   // required
-	Masters token.Masters // who may issue, refresh, revoke and list; none: nobody
-	Region  string        // of this node, for tokens that name regions
-	Settled func() bool   // tells whether the ledger was compared with another node's, if there is any; clients wait for it. nil: it was
-	Spread  func([]byte)  // tells all other nodes of a chunk; it may not block for long. nil: there are none
+	Keys    *token.Keys    // required
+	Masters token.Masters  // who may issue, refresh, revoke and list; none: nobody
+	Region  string         // of this node, for tokens that name regions
+	Log     zerolog.Logger // the zero value logs nothing
+	File    string         // where Keep keeps the ledger; default nowhere
+	Settled func() bool    // tells whether the ledger was compared with another node's, if there is any; clients wait for it. nil: it was
+	Spread  func([]byte)   // tells all other nodes of a chunk; it may not block for long. nil: there are none
 	Ledger  token.LedgerConfig
 }
 
@@ -28,6 +32,9 @@ type Authority struct {
 	keys    *token.Keys
 	masters token.Masters
 	region  string
+	log     zerolog.Logger
+	file    string
+	kept    string // digest of what the file holds at the start
 	settled func() bool
 	spread  func([]byte)
 	counts  counters
@@ -57,8 +64,8 @@ var (
 	ErrUnsettled = errors.New("access: this node has just started and does not know yet which tokens were revoked")
 )
 
-// New returns an Authority with an empty ledger.
-func New(cfg Config) (*Authority, error) {
+// New returns an Authority whose ledger holds what Config.File does.
+func New(cfg Config, now time.Time) (*Authority, error) {
 	if cfg.Keys == nil {
 		return nil, errors.New("access: config lacks keys")
 	}
@@ -68,10 +75,17 @@ func New(cfg Config) (*Authority, error) {
 	if cfg.Settled == nil {
 		cfg.Settled = func() bool { return true }
 	}
-	return &Authority{
-		keys: cfg.Keys, masters: cfg.Masters, region: cfg.Region, settled: cfg.Settled, spread: cfg.Spread,
+	a := &Authority{
+		keys: cfg.Keys, masters: cfg.Masters, region: cfg.Region, log: cfg.Log, file: cfg.File, settled: cfg.Settled, spread: cfg.Spread,
 		ledger: token.NewLedger(cfg.Ledger), passes: map[token.ID]map[*Pass]struct{}{},
-	}, nil
+	}
+	if cfg.File == "" {
+		return a, nil
+	}
+	if err := a.load(now); err != nil {
+		return nil, fmt.Errorf("access: ledger: %w", err)
+	}
+	return a, nil
 }
 
 // Visitor is a client as far as tokens may restrict it.

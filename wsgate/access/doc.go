@@ -21,6 +21,12 @@
 //
 //	digest = 01 | 64 × u64      big-endian
 //
+// # The file
+//
+// Keep writes the whole ledger to Config.File a second or more after each change: for each chunk its length as uvarint, then the chunk. So a node that
+// stops knows after its start what was revoked up to shortly before a crash, or up to its end. A file that does not parse keeps a node from starting:
+// whoever removes it decides that revoked tokens of the last day may come back.
+//
 // # Invariants
 //
 //  1. When Revoke or Merge returns, every connection of a token revoked by it has been told to end, and no Enter with it succeeds any more.
