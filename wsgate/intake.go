@@ -22,6 +22,7 @@ type intake struct {
 	own     []byte // the smallest buffer
 
 	buf   []byte
+	lease *[]byte // what buf is of a pool; nil: buf is own
 	start int // of what was not taken yet
 	end   int
 	burst int    // size of the buffer at the end of the last burst, which the next may need again
@@ -161,22 +162,23 @@ func (in *intake) larger() int {
 
 // refit moves rest to the front of a buffer of this size.
 func (in *intake) refit(size int, rest []byte) {
-	old := in.buf
-	if size != len(old) {
-		in.buf = in.own
+	before := in.lease
+	if size != len(in.buf) {
+		in.buf, in.lease = in.own, nil
 		if pool := in.buffers.of(size); pool != nil {
-			in.buf = *pool.Get().(*[]byte)
+			in.lease = pool.Get().(*[]byte)
+			in.buf = *in.lease
 		}
 	}
 	in.start, in.end = 0, copy(in.buf, rest)
-	if size != len(old) {
-		in.giveBack(old)
+	if before != in.lease {
+		in.giveBack(before)
 	}
 }
 
-func (in *intake) giveBack(b []byte) {
-	if pool := in.buffers.of(len(b)); pool != nil {
-		pool.Put(&b)
+func (in *intake) giveBack(lease *[]byte) {
+	if lease != nil {
+		in.buffers.of(len(*lease)).Put(lease)
 	}
 }
 
@@ -193,8 +195,8 @@ func (p *intakeBuffers) of(size int) *sync.Pool {
 
 // release gives the buffer back; nothing is read after that.
 func (in *intake) release() {
-	in.giveBack(in.buf)
-	in.buf, in.start, in.end = in.own, 0, 0
+	in.giveBack(in.lease)
+	in.buf, in.lease, in.start, in.end = in.own, nil, 0, 0
 }
 
 // Read is the library's way in. It ends at the end of a frame.

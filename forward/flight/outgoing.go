@@ -19,6 +19,7 @@ type Outgoing[T any] struct {
 
 	base     uint64 // sequence of entries[0]
 	entries  []entry[T]
+	store    []entry[T]        // what entries lies in, from where those before them were
 	channels map[uint64]uint64 // newest sequence by channel, from the base on
 	bytes    int
 	kept     int // entries not done
@@ -70,6 +71,7 @@ func (o *Outgoing[T]) Add(now time.Time, item T, channel uint64, size int, deadl
 		}
 		o.channels[channel] = seq
 	}
+	o.makeRoom()
 	o.entries = append(o.entries, entry[T]{item: item, channel: channel, back: back, size: size, sent: now, deadline: deadline})
 	o.bytes += size
 	o.kept++
@@ -187,13 +189,30 @@ func (o *Outgoing[T]) trim() {
 		return
 	}
 	o.base += uint64(n)
-	old, rest := o.entries, o.entries[n:]
-	if n < len(rest) { // moving costs more than the memory that it frees
-		o.entries = rest
+	o.entries = o.entries[n:]
+	if len(o.entries) == 0 && cap(o.store) > keptEntries { // a burst is over
+		o.entries, o.store = nil, nil
+	}
+}
+
+// keptEntries is the most room that an empty table keeps.
+const keptEntries = 256
+
+// makeRoom prepares for another entry. Where those that are done have left as much room as the rest takes, that moves there.
+func (o *Outgoing[T]) makeRoom() {
+	n := len(o.entries)
+	if n < cap(o.entries) {
 		return
 	}
-	o.entries = append(old[:0], rest...)
-	clear(old[len(rest):])
+	if gone := cap(o.store) - n; n > 0 && gone >= n {
+		o.store = o.store[:cap(o.store)]
+		copy(o.store, o.entries)
+		clear(o.store[gone:]) // where they were; nothing overlaps
+		o.entries = o.store[:n]
+		return
+	}
+	o.store = make([]entry[T], max(2*n, 16))
+	o.entries = o.store[:copy(o.store, o.entries)]
 }
 
 // backUp doubles the time-out of everything until there is a sample again: what is sent twice gives none, so a time-out that has become too

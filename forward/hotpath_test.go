@@ -1,0 +1,158 @@
+//go:build !race
+
+// The race detector has pools forget at random.
+
+package forward
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward/route"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/rs/zerolog"
+)
+
+// nullLane takes all that is written.
+type nullLane struct{ lane }
+
+func (nullLane) Write(b []byte) (int, error) { return len(b), nil }
+
+// hub is an endpoint with links that lead nowhere, to the nodes with IDs from 2 on.
+type hub struct {
+	*Endpoint
+	links []*Link
+	ids   []wire.NodeID
+}
+
+func newHub(tb testing.TB, neighbours int) *hub {
+	tb.Helper()
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = socket.Close() })
+	e, err := New(Config{
+		Key: keyOf(1), Boot: 1, Socket: socket, Log: zerolog.Nop(), Emit: func(Event) {},
+		Control: func(wire.NodeID, []byte) error { return nil }, Deliver: func(*wire.Message) bool { return true },
+		Packet: func([]byte, net.Addr, time.Time) {}, Stream: func(net.Conn) {},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h := &hub{Endpoint: e}
+	s := &Snapshot{Links: map[wire.NodeID]*Link{}, Boots: map[wire.NodeID]uint64{}}
+	db := route.NewDatabase()
+	var all []route.Link
+	for i := range neighbours {
+		id := wire.NodeID(i + 2)
+		l := &Link{Peer: id, endpoint: e, near: true, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), lanes: []lane{nullLane{}, nullLane{}}}
+		l.out = make([]outbox, len(l.lanes))
+		l.usable.Store(true)
+		h.links, h.ids = append(h.links, l), append(h.ids, id)
+		s.Links[id], s.Boots[id] = l, 1
+		all = append(all, route.Link{To: id, Cost: 1000})
+		db.Set(id, []route.Link{{To: e.self, Cost: 1000}})
+	}
+	db.Set(e.self, all)
+	s.Table = route.Compute(e.self, db)
+	e.forwarder.Publish(s, nil)
+	return h
+}
+
+// write empties the links, as their flushers would.
+func (h *hub) write() {
+	for _, l := range h.links {
+		if err := l.writeAll(); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// relayed is a frame of a message that neighbour 2 hands this node for all others.
+func (h *hub) relayed(payload int) []byte {
+	m := wire.Message{HopsLeft: 8, Origin: 2, Boot: 1, Deadline: 5000, Tenant: []byte("t"), Channel: []byte("some.channel")}
+	var to []wire.Destination
+	for i, id := range h.ids[1:] {
+		to = append(to, wire.Destination{ID: id, Seq: uint64(i + 9), Back: 1, Ahead: 2, Boot: 1})
+	}
+	return append(wire.AppendMessageHead(nil, &m, to), make([]byte, payload)...)
+}
+
+func (h *hub) relay(tb testing.TB, frame []byte, m *wire.Message) {
+	if err := h.links[0].message(frame, m); err != nil {
+		tb.Fatal(err)
+	}
+	h.write()
+}
+
+// spread publishes a message to all neighbours, who acknowledge it.
+func (h *hub) spread(tb testing.TB, m *wire.Message) {
+	m.Deadline, m.Age = 5000, 0
+	if err := h.forwarder.Spread(context.Background(), m, h.ids); err != nil {
+		tb.Fatal(err)
+	}
+	h.write()
+	for _, id := range h.ids {
+		o := h.flights.out[id]
+		newest := o.table.Base() + uint64(o.table.Len()) - 1
+		h.flights.acknowledged(id, &wire.Ack{Boot: 1, OriginBoot: 1, Floor: newest, Newest: newest})
+	}
+}
+
+// TestRelayAllocatesNothing: what passes through a node costs it no memory but that of its links' buffers.
+func TestRelayAllocatesNothing(t *testing.T) {
+	for _, neighbours := range []int{2, 9} {
+		h := newHub(t, neighbours)
+		frame, m := h.relayed(128), new(wire.Message)
+		if n := testing.AllocsPerRun(200, func() { h.relay(t, frame, m) }); n != 0 {
+			t.Errorf("%v allocations with %d neighbours", n, neighbours)
+		}
+		if got := h.counters.Relayed.Load(); got != uint64((neighbours-1)*201) {
+			t.Errorf("%d messages relayed", got)
+		}
+	}
+}
+
+// TestOriginAllocates at most two pieces of memory for a message: what it keeps until all have acknowledged it.
+func TestOriginAllocates(t *testing.T) {
+	h := newHub(t, 4)
+	m := &wire.Message{Tenant: []byte("t"), Channel: []byte("some.channel"), Payload: make([]byte, 128)}
+	if n := testing.AllocsPerRun(200, func() { h.spread(t, m) }); n > 2 {
+		t.Errorf("%v allocations", n)
+	}
+	if s := h.flights.state(); s.Outgoing != 0 || h.flights.bytes.Load() != 0 {
+		t.Errorf("%+v left, %d bytes", s, h.flights.bytes.Load())
+	}
+}
+
+// BenchmarkRelay is a step of a relay: parse, split by next hop, write a new head for each, queue and flush, to so many links.
+func BenchmarkRelay(b *testing.B) {
+	for _, neighbours := range []int{2, 9, 33} {
+		b.Run(fmt.Sprintf("links=%d", neighbours-1), func(b *testing.B) {
+			h := newHub(b, neighbours)
+			frame, m := h.relayed(128), new(wire.Message)
+			b.ReportAllocs()
+			for b.Loop() {
+				h.relay(b, frame, m)
+			}
+		})
+	}
+}
+
+// BenchmarkOrigin is a step of the origin: enter into the in-flight tables, split, queue and flush, and take the acknowledgements.
+func BenchmarkOrigin(b *testing.B) {
+	for _, neighbours := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("destinations=%d", neighbours), func(b *testing.B) {
+			h := newHub(b, neighbours)
+			m := &wire.Message{Tenant: []byte("t"), Channel: []byte("some.channel"), Payload: make([]byte, 128)}
+			b.ReportAllocs()
+			for b.Loop() {
+				h.spread(b, m)
+			}
+		})
+	}
+}
