@@ -23,7 +23,7 @@ type intake struct {
 
 	buf   []byte
 	lease *[]byte // what buf is of a pool; nil: buf is own
-	start int // of what was not taken yet
+	start int     // of what was not taken yet
 	end   int
 	burst int    // size of the buffer at the end of the last burst, which the next may need again
 	lent  uint64 // bytes of the frame that the library is reading, still to come
