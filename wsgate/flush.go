@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// flushChunk is how many outboxes one goroutine flushes: a write takes some microseconds, and another core may help.
-const flushChunk = 32
+// promptBoxes is how many outboxes a flush writes itself at most.
+const promptBoxes = 8
 
 // dueList is the outboxes that are owed a flush. Whoever flushes does so for all.
 type dueList struct {
@@ -30,9 +30,6 @@ func (d *dueList) add(boxes []*outbox) {
 
 // take takes the list over; its memory is to be given back.
 func (d *dueList) take() []*outbox {
-	if !d.any.Load() {
-		return nil
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	boxes := d.boxes
@@ -50,31 +47,16 @@ func (d *dueList) giveBack(boxes []*outbox) {
 	}
 }
 
-// Flush has everything written that was queued before, by whomever. It does not wait for clients.
+// Flush has everything written that was queued before, by whomever. It does not wait for clients. Few connections are written to by the caller; many by
+// their writers, which take the longer to come round the busier the node is, and then write more at once.
 func (h *Hub) Flush() {
+	if !h.due.any.Load() {
+		return
+	}
 	boxes := h.due.take()
-	if len(boxes) == 0 {
-		return
-	}
 	now := time.Now()
-	if len(boxes) <= flushChunk {
-		flushAll(boxes, now)
-		h.due.giveBack(boxes)
-		return
-	}
-	var group sync.WaitGroup
-	rest := boxes
-	for ; len(rest) > flushChunk; rest = rest[flushChunk:] {
-		chunk := rest[:flushChunk]
-		group.Go(func() { flushAll(chunk, now) })
-	}
-	flushAll(rest, now)
-	group.Wait()
-	h.due.giveBack(boxes)
-}
-
-func flushAll(boxes []*outbox, now time.Time) {
 	for _, b := range boxes {
-		b.flush(now)
+		b.flush(now, len(boxes) <= promptBoxes)
 	}
+	h.due.giveBack(boxes)
 }

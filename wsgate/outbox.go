@@ -23,7 +23,7 @@ var errEnding = errors.New("wsgate: connection ending")
 // outbox is what waits to be written to one connection: replies first, then deliveries in the order they came, then a
 // close frame if there is to be one. Delivering never waits: when the bound is reached the oldest deliveries go.
 //
-// Whoever delivers owes the outbox a flush, which writes what waits itself, as far as the socket takes that without waiting: waking a writer would take longer than a
+// Whoever delivers owes the outbox a flush, which may write what waits itself, as far as the socket takes that without waiting: waking a writer would take longer than a
 // short write. Where flushes follow each other closely the writer puts together what they would write.
 //
 // The goroutine that writes (drain) lives only while there is something to write, so that an idle connection costs no
@@ -86,15 +86,15 @@ const (
 	promptPause = 100 * time.Microsecond // between flushes that write themselves
 )
 
-// flush sees to it that what was pushed is written: by itself if it can, else by the writer.
-func (b *outbox) flush(now time.Time) {
+// flush sees to it that what was pushed is written: by itself if it may and can, else by the writer.
+func (b *outbox) flush(now time.Time, prompt bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.owed = false
 	if b.writing || b.closed || !b.pending() {
 		return
 	}
-	if len(b.cut) == 0 && len(b.replies) == 0 && b.last == nil && b.frames.bytes <= promptBytes && now.Sub(b.flushed) >= promptPause && b.conn.raw != nil {
+	if prompt && len(b.cut) == 0 && len(b.replies) == 0 && b.last == nil && b.frames.bytes <= promptBytes && now.Sub(b.flushed) >= promptPause && b.conn.raw != nil {
 		b.flushed = now
 		b.writeNow()
 	}

@@ -46,7 +46,7 @@ func (s *sink) text() string {
 func pushNow(b *outbox, f frames) bool {
 	taken, owes := b.push(f)
 	if owes {
-		b.flush(time.Now())
+		b.flush(time.Now(), true)
 	}
 	return taken
 }

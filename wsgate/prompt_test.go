@@ -41,7 +41,7 @@ func pushNumbered(t *testing.T, b *outbox, count int) (pings int) {
 		if taken, owes := b.push(frames{bytes: f, messages: 1}); !taken {
 			t.Fatalf("delivery %d not taken", i)
 		} else if owes && i%4 != 3 { // now and then the next flush finds several
-			b.flush(time.Now())
+			b.flush(time.Now(), true)
 		} else if owes {
 			b.mu.Lock()
 			b.owed = false
@@ -58,7 +58,7 @@ func pushNumbered(t *testing.T, b *outbox, count int) (pings int) {
 			}
 		}
 	}
-	b.flush(time.Now())
+	b.flush(time.Now(), true)
 	b.writers.Wait()
 	if n := b.counts.messagesOut.Load(); n != uint64(count) {
 		t.Errorf("%d counted as written", n)
