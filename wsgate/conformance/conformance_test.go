@@ -9,13 +9,16 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/mesh/simnet"
 	"github.com/fastpubsub/fastpubsub/wsgate"
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
 	"github.com/fastpubsub/fastpubsub/wsgate/conformance/suite"
+	"github.com/fastpubsub/fastpubsub/wsgate/token"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -38,12 +41,18 @@ func (loopback) AfterSpread(f func())                      { f() }
 // inWorld runs a test in a bubble, with a real server on a simulated network.
 func inWorld(t *testing.T, test func(t *testing.T, network *simnet.Net)) {
 	t.Helper()
+	inGuardedWorld(t, nil, test)
+}
+
+// inGuardedWorld is inWorld with a server that wants tokens, unless authority is nil.
+func inGuardedWorld(t *testing.T, authority *access.Authority, test func(t *testing.T, network *simnet.Net)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		network := simnet.New(simnet.Config{StreamBuffer: 64 << 10})
 		defer network.Close()
 		hub := wsgate.NewHub(wsgate.HubConfig{})
 		server, err := wsgate.New(wsgate.Config{
-			Hub: hub, Broker: loopback{hub}, Edges: func() []wsgate.Edge { return []wsgate.Edge{{Host: serverIP + ":8080"}} },
+			Hub: hub, Broker: loopback{hub}, Authority: authority, Edges: func() []wsgate.Edge { return []wsgate.Edge{{Host: serverIP + ":8080"}} },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -83,6 +92,32 @@ func TestConformance(t *testing.T) {
 		}
 		for _, r := range results {
 			if r.Outcome == suite.Fail || r.Outcome == suite.Skipped && !strings.HasPrefix(r.Reason, "needs a ") {
+				t.Errorf("%s %s: %s", r.Outcome, r.Name, r.Reason)
+			}
+		}
+	})
+}
+
+// TestConformanceWithTokens: nor is a case about tokens and rights left out where there is a master token.
+func TestConformanceWithTokens(t *testing.T) {
+	const master = "MT_of_the_conformance_tests"
+	keys, err := token.NewKeys(token.KeysConfig{Secret: []byte("sixteen bytes or more")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority, err := access.New(access.Config{Keys: keys, Masters: token.Masters{token.HashMaster(master)}}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	inGuardedWorld(t, authority, func(t *testing.T, network *simnet.Net) {
+		to := target(network, serverIP)
+		to.Master = master
+		results, err := suite.Run(t.Context(), to, nil)
+		if err != nil || len(results) != len(suite.Cases()) {
+			t.Fatalf("%d results, %v", len(results), err)
+		}
+		for _, r := range results {
+			if r.Outcome != suite.Pass {
 				t.Errorf("%s %s: %s", r.Outcome, r.Name, r.Reason)
 			}
 		}
