@@ -389,3 +389,41 @@ func TestRefreshReachesEveryNode(t *testing.T) {
 		time.Sleep(time.Second)
 	})
 }
+
+// TestRevocationSurvivesItsRelay: the way to a node leads through another, which is cut off as the revocation goes out. It gets there all the same.
+func TestRevocationSurvivesItsRelay(t *testing.T) {
+	inBubble(t, simnet.Path{Delay: 60 * time.Millisecond}, func(c *cluster) {
+		g := &guardedMesh{cluster: c}
+		c.net.SetPath(ipOf(0), ipOf(3), simnet.Path{Loss: 1})
+		for _, relay := range []int{1, 2} { // the first is the better one
+			for _, end := range []int{0, 3} {
+				c.net.SetPath(ipOf(end), ipOf(relay), simnet.Path{Delay: time.Duration(20*relay) * time.Millisecond})
+			}
+		}
+		g.startGate(0)
+		g.startGate(1, 0)
+		g.startGate(2, 0)
+		g.startGate(3, 1)
+		c.meshed(20 * time.Second)
+		c.eventually(10*time.Second, "all have compared", func() bool { return g.nodes[3].SharedSettled() })
+		time.Sleep(2 * time.Second)
+		v, _ := g.nodes[0].View()
+		for _, r := range v.Routes {
+			if r.To == g.nodes[3].ID() && r.NextHop != g.nodes[1].ID() {
+				t.Fatalf("the way to node 3 does not lead through node 1: %+v", r)
+			}
+		}
+		text := g.issue(3)
+		far := &crowd{cuts: map[int][]time.Time{}}
+		far.enter(g, 3, text)
+		for _, other := range []int{0, 2, 3} {
+			c.net.SetPath(ipOf(1), ipOf(other), simnet.Path{Loss: 1})
+		}
+		began := time.Now()
+		g.call(0, "DELETE", "/v1/revoke-token", `{"token":"`+text+`"}`)
+		c.eventually(time.Second+80*time.Millisecond, "the connection is cut", func() bool { n, _ := far.cut(); return n == 1 })
+		_, at := far.cut()
+		t.Logf("cut %v after the revocation, whose relay was lost with it; a path takes 80 ms", at.Sub(began))
+		far.group.Wait()
+	})
+}

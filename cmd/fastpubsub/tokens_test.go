@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"os"
@@ -15,7 +19,10 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/coder/websocket"
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/rs/zerolog"
+
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
 
 const (
@@ -84,6 +91,39 @@ func TestTokenOptionsAreRead(t *testing.T) {
 	a, err := o.authority(&nodeCommand{}, zerolog.Nop(), nil)
 	if err != nil || !a.IsMaster(testMaster) || !a.IsMaster("secret") || a.IsMaster("# ours") || a.IsMaster("") {
 		t.Errorf("masters: %v", err)
+	}
+}
+
+// JWTs of other systems are taken by keys in files: public ones in PEM, or secrets. A node may have nothing but these.
+func TestJWTKeysAreRead(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := strings.Repeat("s", 32)
+	o := tokenOptions{JWTKey: []string{
+		file(t, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))), file(t, secret+"\n"),
+	}}
+	a, err := o.authority(&nodeCommand{}, zerolog.Nop(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for method, key := range map[jwt.SigningMethod]any{jwt.SigningMethodEdDSA: private, jwt.SigningMethodHS256: []byte(secret)} {
+		text, err := jwt.NewWithClaims(method, jwt.MapClaims{
+			"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+			"right": map[string]any{"tenant_grants": []any{map[string]any{"tenant_ids": []string{"t"}, "allow_channels_pub": []string{"a"}}}},
+		}).SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass, err := a.Enter(text, access.Visitor{}, time.Now())
+		if err != nil || !pass.MayPublish("t", "a") || pass.MayPublish("t", "b") {
+			t.Errorf("%s: %v", method.Alg(), err)
+		}
 	}
 }
 
