@@ -480,7 +480,8 @@ func TestOverload(t *testing.T) {
 		a.load(ctx, b.self, busy, 10*time.Second)
 		time.Sleep(time.Second)
 		sustained := len(b.arrivals()) / 10
-		if again := a.Counters().Resent.Load(); again > uint64(sustained) {
+		// Some 11 of 1,000, over 100 once in a hundred runs: the connection itself waits for its lost packets.
+		if again := a.Counters().Resent.Load(); again > uint64(3*sustained) {
 			t.Errorf("%d of %d messages were sent again under normal load", again, 10*sustained)
 		}
 		var most [3]int
