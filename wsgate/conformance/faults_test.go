@@ -17,7 +17,7 @@ type fault struct {
 
 func faults() map[string]fault {
 	all := map[string]fault{}
-	for _, some := range []map[string]fault{lineFaults(), deliveryFaults(), publishFaults(), otherFaults()} {
+	for _, some := range []map[string]fault{lineFaults(), deliveryFaults(), publishFaults(), otherFaults(), tokenFaults(), pageFaults()} {
 		maps.Copy(all, some)
 	}
 	return all
@@ -348,4 +348,80 @@ func otherFaults() map[string]fault {
 		},
 		"no close frame": {"7.close.without-status 4.bad.repeated-closes-1008", broken{mute: 0x88}},
 	}
+}
+
+func tokenFaults() map[string]fault {
+	return map[string]fault{
+		"anyone may come in": {
+			"2.token.none-is-401 2.token.unknown-is-401 2.token.expired-is-401 2.token.origin 2.token.ip-mask 2.token.region " +
+				"8.refresh.past 8.revoke.ok 8.revoke.cuts 8.subset.a.# 8.subset.a.> 8.subset.a.b 8.subset.a.? 8.subset.a.* 8.subset.a.(x|y*) " +
+				"8.subset.(a|b).# 8.rights.publish 8.rights.deliver-one 8.rights.tenant 8.rights.grants-add-up 8.rights.nothing",
+			broken{guarded: true, open: true},
+		},
+		"nobody may come in": {
+			"8.get-token.nested 8.get-token.top-level 2.token.in-subprotocol",
+			broken{guarded: true, offer: func(h http.Header) { h.Set("Sec-WebSocket-Protocol", "llps.v1") }},
+		},
+		"no look at the header": {"2.token.in-header 2.token.header-first", broken{guarded: true, offer: func(h http.Header) { h.Del("Authorization") }}},
+		"the header last": {"2.token.header-first", broken{guarded: true, offer: func(h http.Header) {
+			if strings.Contains(h.Get("Sec-WebSocket-Protocol"), "at.") {
+				h.Del("Authorization")
+			}
+		}}},
+		"no tails": {"8.subset.# 8.subset.>", broken{guarded: true, down: lines(func(line string) []string {
+			if strings.HasPrefix(line, "OK:SUB") && strings.HasSuffix(line, ":#") {
+				return []string{"ERR:permission_denied"}
+			}
+			return []string{line}
+		})}},
+	}
+}
+
+func pageFaults() map[string]fault {
+	status := func(from, to int) broken {
+		return broken{guarded: true, page: func(r *http.Response, body string) string {
+			if r.StatusCode == from {
+				r.StatusCode = to
+			}
+			return body
+		}}
+	}
+	says := func(path, text string) broken {
+		return broken{guarded: true, page: func(r *http.Response, body string) string {
+			if r.Request.URL.Path == path {
+				return text
+			}
+			return body
+		}}
+	}
+	return map[string]fault{
+		"bad requests are fine":   {"8.get-token.bad-is-400 8.refresh.bad-is-400 8.revoke.bad", status(400, 200)},
+		"unknown tokens are fine": {"8.refresh.unknown-is-404", status(404, 200)},
+		"everyone is a master": {
+			"8.get-token.master-only 8.refresh.master-only 8.revoke.master-only 8.tokens.master-only",
+			status(401, 200),
+		},
+		"issues nothing":           {"8.get-token.24-hours 8.get-token.nested", says("/v1/get-token", "{}")},
+		"refreshes without a word": {"8.refresh.ok", says("/v1/refresh-token", "{}")},
+		"revokes without a word":   {"8.revoke.ok", says("/v1/revoke-token", "{}")},
+		"lists secrets":            {"8.tokens.list", listsSecrets()},
+		"describes something else": {"8.docs.openapi", says("/api-docs/openapi.json", `{"paths":{"/ping":{}}}`)},
+	}
+}
+
+// listsSecrets adds the last token to the list of tokens.
+func listsSecrets() broken {
+	var mu sync.Mutex
+	last := ""
+	return broken{guarded: true, page: func(r *http.Response, body string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		switch r.Request.URL.Path {
+		case "/v1/get-token":
+			last = body
+		case "/v1/tokens":
+			return "[" + body + "," + last + "]"
+		}
+		return body
+	}}
 }
