@@ -54,7 +54,7 @@ type Config struct {
 	Boot       uint64
 	Socket     net.PacketConn // closed when Run returns
 	Lanes      int            // lanes of the links that this node dials; default 8, at least 2
-	QueueBytes int            // bound of messages waiting per link; default 64 KiB
+	QueueBytes int            // bound of messages waiting per link, four times that on links under 2 ms; default 64 KiB
 	// FlightBytes bounds what this node sent as origin and is not acknowledged; the oldest are given up. Default 64 MiB.
 	FlightBytes int
 	Log         zerolog.Logger

@@ -269,7 +269,11 @@ func (l *Link) nextSlice(i int) []byte {
 		}
 		box.active, box.pending, box.offset = box.pending, box.active[:0], 0
 	}
-	return box.active[box.offset:min(box.offset+sliceBytes, len(box.active))]
+	size := sliceBytes
+	if l.near {
+		size *= nearFactor
+	}
+	return box.active[box.offset:min(box.offset+size, len(box.active))]
 }
 
 func (l *Link) wrote(i, n int) {

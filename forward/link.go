@@ -32,6 +32,7 @@ const (
 const (
 	controlLane  = 0
 	sliceBytes   = 16 << 10 // what a flush takes of one lane before it turns to the next
+	nearFactor   = 4        // by which near links take more at once and queue more: they are fast, so it waits no longer there
 	largeMessage = 16 << 10
 	controlBytes = 4 << 20 // bound of control waiting on a link: two of the largest records
 	nearRTT      = 2 * time.Millisecond
@@ -205,6 +206,9 @@ func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (alone bool, err 
 	bound := l.endpoint.cfg.QueueBytes
 	if n > largeMessage {
 		bound *= 2
+	}
+	if l.near {
+		bound *= nearFactor
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
