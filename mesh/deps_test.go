@@ -35,6 +35,7 @@ var arrows = map[string][]string{
 	"wsgate/client":                 {"mesh/channel"},
 	"wsgate/conformance":            {"wsgate/conformance/suite"},
 	"wsgate/conformance/suite":      {},
+	"wsgate/handover":               {"mesh/channel", "wsgate/client"},
 	"wsgate/token":                  {"mesh/channel"},
 	"wsgate/web":                    {},
 }

@@ -37,6 +37,7 @@ const (
 	eventPublished
 	eventReady
 	eventPong
+	eventReconnect
 	eventError
 )
 

@@ -132,6 +132,8 @@ func newJSONReply(r reply) []byte {
 		out.Event = "ready"
 	case eventPong:
 		out.Event = "pong"
+	case eventReconnect:
+		out.Event = "reconnect"
 	case eventPublished:
 		if r.id == nil {
 			return nil

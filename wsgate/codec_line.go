@@ -41,6 +41,8 @@ func appendLine(dst []byte, r reply) []byte {
 		return appendJoined(dst, "READY:", r.tenant, ":", r.name)
 	case eventPong:
 		return append(dst, "PONG"...)
+	case eventReconnect:
+		return append(dst, "RECONNECT"...)
 	case eventError:
 		return appendJoined(dst, "ERR:", r.fault.Error())
 	case eventPublished:

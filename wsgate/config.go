@@ -47,6 +47,7 @@ type Timing struct {
 	Pong     time.Duration // for the answer. Default 10 s
 	Write    time.Duration // for a batch of at most 64 KiB and a message to be taken by the client. Default 10 s
 	Overflow time.Duration // for a queue that overflowed to be half empty again. Default 30 s
+	Spread   time.Duration // over which Drain tells clients to reconnect, so that they do not come all at once. Default 10 s
 	Close    time.Duration // for the closing handshake, and for pages under way when the server stops. Default 5 s
 }
 
@@ -66,7 +67,7 @@ func (c Config) validate() error {
 	if l.Subscriptions > math.MaxUint16 {
 		faults = append(faults, fmt.Errorf("%d subscriptions do not fit a delivery, limit %d", l.Subscriptions, math.MaxUint16))
 	}
-	if min(t.Ping, t.Pong, t.Write, t.Overflow, t.Close) < 0 {
+	if min(t.Ping, t.Pong, t.Write, t.Overflow, t.Spread, t.Close) < 0 {
 		faults = append(faults, fmt.Errorf("negative time: %+v", t))
 	}
 	return errors.Join(faults...)
@@ -86,6 +87,7 @@ func (t Timing) withDefaults() Timing {
 	setDefault(&t.Pong, 10*time.Second)
 	setDefault(&t.Write, 10*time.Second)
 	setDefault(&t.Overflow, 30*time.Second)
+	setDefault(&t.Spread, 10*time.Second)
 	setDefault(&t.Close, 5*time.Second)
 	return t
 }

@@ -26,6 +26,7 @@
 //	                           READY:<tenant>:<pattern>       later, once the whole overlay knows of the subscription; none where 1,000 wait
 //	UNSUB:<tenant>:<pattern>   OK:UNSUB:<tenant>:<pattern>    also without such a subscription
 //	PING                       PONG
+//	                           RECONNECT                      the server drains: open another connection, and use this one until that is set up
 //	                           ERR:<code>[:<detail>]
 //
 // Publications are not acknowledged. The codes:
@@ -59,6 +60,7 @@
 //	{"action":"unsubscribe","tenant":"t","channel":"a.#"}        {"event":"unsubscribed","tenant":"t","channel":"a.#"}
 //	{"action":"publish","tenant":"t","channel":"a","payload":"x"}   {"event":"published","id":…}, only if there was an id
 //	{"action":"ping"}                                            {"event":"pong"}
+//	                                                             {"event":"reconnect"}
 //	                              {"event":"error","error":"<code>","detail":"…"}
 //	                              {"event":"message","tenant":"t","channel":"a","payload":"x","patterns":["a.#"]}
 //
@@ -71,6 +73,14 @@
 // Statuses: 1001 the server stops, 1007 text that is not UTF-8, 1008 too many bad frames or a revoked token, 1009 a message over 128 KiB,
 // 1013 a slow consumer. A client that neither sends nor answers a ping is cut, and so is one that takes nothing for
 // Timing.Write.
+//
+// # Draining
+//
+// Drain tells each client RECONNECT, spread over Timing.Spread, and serves all that are still connected as before: a client opens another connection,
+// subscribes there, and reads both until it closes the old one, so it misses nothing. That costs the official SDK up to 7 s, so a drain should be
+// given Timing.Spread and 10 s at least. Clients come back to the host they know; so either that name leads to other nodes as well, or a new process must
+// share the port: it is started first, by Listen, and the old one closes its listener when it drains. A connection whose TCP handshake is under way at that moment
+// is reset by the system (Linux: unless net.ipv4.tcp_migrate_req is set); the clients of a drain are not among them, as they are told afterwards.
 //
 // # Who runs what
 //

@@ -35,7 +35,14 @@ type edgeList struct {
 	edges []Edge
 }
 
-// current is the list, by ascending cost; it is shared and must not be changed.
+// forget has the next answer made from a new list.
+func (l *edgeList) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at = time.Time{}
+}
+
+// current is the list, by ascending cost, with each host once; it is shared and must not be changed.
 func (l *edgeList) current(now time.Time, list func() []Edge) []Edge {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,6 +51,12 @@ func (l *edgeList) current(now time.Time, list func() []Edge) []Edge {
 	}
 	edges := slices.DeleteFunc(list(), func(e Edge) bool { return e.Host == "" })
 	slices.SortStableFunc(edges, func(a, b Edge) int { return cmp.Or(cmp.Compare(a.Cost, b.Cost), cmp.Compare(a.Host, b.Host)) })
+	seen := map[string]bool{} // two processes can share a host while one takes over from the other
+	edges = slices.DeleteFunc(edges, func(e Edge) bool {
+		again := seen[e.Host]
+		seen[e.Host] = true
+		return again
+	})
 	l.at, l.edges = now, edges
 	return edges
 }

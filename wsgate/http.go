@@ -52,7 +52,7 @@ func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.Handler
 		},
 		"GET /healthz": func(w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") },
 		"GET /readyz": func(w http.ResponseWriter, _ *http.Request) {
-			if s.ready() {
+			if !s.draining.Load() && s.ready() {
 				writeText(w, http.StatusOK, "ready\n")
 			} else {
 				writeText(w, http.StatusServiceUnavailable, "not ready\n")
@@ -90,6 +90,12 @@ func (g *gathering) upgrade(ctx context.Context, w http.ResponseWriter, r *http.
 // admit starts the session that accept makes of a request, if there is room and the token is good.
 func (g *gathering) admit(ctx context.Context, w http.ResponseWriter, text string, r *http.Request, accept func(*access.Pass) (*session, error)) {
 	counts := &g.server.counts
+	if g.server.draining.Load() && !g.door.shutting.Load() {
+		counts.refused.Add(1)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "this node is about to stop", http.StatusServiceUnavailable)
+		return
+	}
 	if counts.open.Add(1) > int64(g.server.limits.Connections) {
 		counts.open.Add(-1)
 		counts.refused.Add(1)

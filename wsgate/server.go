@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -45,6 +48,10 @@ type Server struct {
 	handlers map[string]http.Handler
 	limits   Limits
 	timing   Timing
+	draining atomic.Bool
+
+	mu      sync.Mutex // guards what follows
+	serving map[*gathering]struct{}
 
 	counts  counters
 	buffers sync.Pool // of *[]byte: messages that the library reads
@@ -70,6 +77,7 @@ func New(cfg Config) (*Server, error) {
 		handlers:  cfg.Handlers,
 		limits:    cfg.Limits.withDefaults(),
 		timing:    cfg.Timing.withDefaults(),
+		serving:   map[*gathering]struct{}{},
 	}
 	if s.listEdges == nil {
 		s.listEdges = func() []Edge { return nil }
@@ -97,13 +105,13 @@ func (s *Server) Stats() Stats {
 
 // Serve serves clients that come through l, until ctx ends or l fails. It then closes l, ends all sessions with status
 // 1001, and returns when all of them have ended, which takes about Timing.Close at most. After the end of ctx the error
-// is nil. Serve may be called for several listeners at a time.
+// is nil. Serve may be called for several listeners at a time. See Drain for a gentler end.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.warnIfOpen(l.Addr())
-	g := &gathering{server: s, sessions: map[*session]struct{}{}}
-	web := &http.Server{
+	g := &gathering{server: s, door: &door{Listener: l}, sessions: map[*session]struct{}{}}
+	g.web = &http.Server{
 		Handler:           s.routes(func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }, func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
@@ -113,20 +121,26 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		BaseContext:       func(net.Listener) context.Context { return inner },
 		ErrorLog:          log.New(debugLog{s.log}, "", 0),
 	}
+	s.begin(g)
+	defer s.end(g)
 	clock, stopClock := context.WithCancel(context.WithoutCancel(ctx))
 	var own sync.WaitGroup
 	own.Go(func() { g.watch(clock) })
 	failed := make(chan error, 1)
-	own.Go(func() { failed <- web.Serve(l) })
+	own.Go(func() { failed <- g.web.Serve(g.door) })
 
 	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+		if errors.Is(err, errDoorShut) {
+			<-ctx.Done()
+			err = nil
+		}
 	}
 	cancel()
 	g.close()
-	s.stopPages(context.WithoutCancel(ctx), web)
+	s.stopPages(context.WithoutCancel(ctx), g.web)
 	g.running.Wait()
 	stopClock()
 	own.Wait()
@@ -152,9 +166,30 @@ func (s *Server) stopPages(ctx context.Context, web *http.Server) {
 	}
 }
 
+func (s *Server) begin(g *gathering) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.serving[g] = struct{}{}
+}
+
+func (s *Server) end(g *gathering) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.serving, g)
+}
+
+// gatherings are those of all Serves under way.
+func (s *Server) gatherings() []*gathering {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.serving))
+}
+
 // gathering is the sessions of one Serve.
 type gathering struct {
 	server  *Server
+	web     *http.Server
+	door    *door
 	running sync.WaitGroup
 
 	mu       sync.Mutex
@@ -193,6 +228,13 @@ func (g *gathering) close() {
 	for _, s := range g.all() {
 		s.box.shut(closeShutdown)
 	}
+}
+
+// count is how many sessions there are.
+func (g *gathering) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.sessions)
 }
 
 // all is the sessions as they are now.

@@ -1,0 +1,48 @@
+package wsgate
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// errDoorShut is what a door says instead of letting somebody in after shut.
+var errDoorShut = errors.New("wsgate: no more connections are taken")
+
+// doorLinger is how long a door that is shut goes on taking connections, so that those that wait are among them.
+const doorLinger = 20 * time.Millisecond
+
+// door is the listener of a Serve. It can be shut before the end without resetting who waits in front of it.
+type door struct {
+	net.Listener
+	shutting atomic.Bool
+}
+
+// Accept waits for a connection. After shut it takes those that wait, and then ends with errDoorShut.
+func (d *door) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	if err != nil && d.shutting.Load() {
+		return nil, errDoorShut
+	}
+	return c, err
+}
+
+// shut has Accept end once it has taken the connections that wait; then its caller closes the socket. The system resets connections that nobody accepted
+// when a socket closes. What comes between the last Accept and that, some microseconds, is lost to its client, and so is a connection still in its
+// handshake: that takes one round trip.
+func (d *door) shut() {
+	if d.shutting.Swap(true) {
+		return
+	}
+	l, ok := d.Listener.(interface{ SetDeadline(at time.Time) error })
+	if !ok || l.SetDeadline(time.Now().Add(doorLinger)) != nil {
+		_ = d.Close()
+	}
+}
+
+// shared tells whether another process takes connections at the same address.
+func (d *door) shared() bool {
+	l, ok := d.Listener.(interface{ Shared() bool })
+	return ok && l.Shared()
+}
