@@ -15,6 +15,7 @@ type delegate struct{ g *Gossip }
 func (d *delegate) NodeMeta(int) []byte {
 	meta := d.g.cfg.Meta
 	meta.Leaving = d.g.leaving.Load()
+	meta.Client = *d.g.client.Load()
 	return wire.AppendMeta(nil, &meta)
 }
 

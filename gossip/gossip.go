@@ -89,6 +89,8 @@ type Gossip struct {
 	list      *memberlist.Memberlist
 	members   atomic.Int64
 	leaving   atomic.Bool
+	client    atomic.Pointer[string] // where clients connect
+	changed   chan struct{}          // capacity 1: the description of this node is another
 }
 
 // leaveSpread is how long a leaving node goes on gossiping, so that more than one member hears that it left.
@@ -110,7 +112,8 @@ func New(cfg Config) (*Gossip, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	g := &Gossip{cfg: cfg, announce: newAnnouncements(cfg.Meta.ID)}
+	g := &Gossip{cfg: cfg, announce: newAnnouncements(cfg.Meta.ID), changed: make(chan struct{}, 1)}
+	g.client.Store(&cfg.Meta.Client)
 	g.known = newKnown(&g.cfg)
 	g.transport = newTransport(&g.cfg, &g.stats)
 	return g, nil
@@ -136,6 +139,15 @@ func (g *Gossip) Introduce(addr net.Addr) {
 	}
 }
 
+// SetClient tells the members where clients connect to this node from now on; empty means nowhere. The address must be one that Meta may have.
+func (g *Gossip) SetClient(addr string) {
+	g.client.Store(&addr)
+	select {
+	case g.changed <- struct{}{}:
+	default: // what is to be told already will be this
+	}
+}
+
 // Run is a member until ctx ends, then leaves and returns when all has ended.
 func (g *Gossip) Run(ctx context.Context) error {
 	list, err := memberlist.Create(g.settings())
@@ -145,7 +157,15 @@ func (g *Gossip) Run(ctx context.Context) error {
 	g.list = list
 	var group sync.WaitGroup
 	group.Go(func() { g.keepJoined(ctx) })
-	<-ctx.Done()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-g.changed:
+			if err := list.UpdateNode(time.Second); err != nil {
+				g.cfg.Log.Debug().Err(err).Msg("update")
+			}
+		}
+	}
 	if list.NumMembers() > 1 {
 		g.leaving.Store(true)
 		if err := errors.Join(list.UpdateNode(time.Second), list.Leave(time.Second)); err != nil {

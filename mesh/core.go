@@ -288,6 +288,19 @@ func (c *core) noteReached(now time.Time) {
 	}
 }
 
+// settled reports whether routes lead to all nodes that take part, and it is known what they have subscribers for.
+func (c *core) settled() bool {
+	for id, p := range c.peers {
+		if !p.active() {
+			continue
+		}
+		if _, reachable := c.table.Lookup(id); !reachable || c.store.stamp(recordKey{id, wire.RecordInterest}).Boot != p.meta.Boot {
+			return false
+		}
+	}
+	return true
+}
+
 // intact reports whether there is such a path and all its links are in the database.
 func (c *core) intact(path []wire.NodeID) bool {
 	for i := 1; i < len(path); i++ {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/forward"
@@ -86,6 +87,9 @@ type Node struct {
 	dials     context.Context //nolint:containedctx // ends with the loop; dials in progress hang on it
 	endDials  context.CancelFunc
 
+	ready  atomic.Bool            // once Ready has said so
+	client atomic.Pointer[string] // where clients connect
+
 	mu    sync.Mutex // guards what follows
 	addrs map[wire.NodeID]netip.AddrPort
 	held  map[recordKey]wire.Stamp // versions in the core's store, so that a second copy costs no signature check
@@ -156,6 +160,7 @@ func build(cfg Config, socket net.PacketConn) (*Node, error) {
 	if cfg.Place != nil {
 		n.meta.Located, n.meta.Lat, n.meta.Lon = true, cfg.Place.Lat, cfg.Place.Lon
 	}
+	n.client.Store(&n.meta.Client)
 	n.log = cfg.Log.With().Str("node", n.meta.Name).Logger()
 	rnd := rand.New(rand.NewPCG(cfg.Seed, uint64(n.meta.ID)))
 	g := gossip.Config{
@@ -228,6 +233,37 @@ func (n *Node) Addr() netip.AddrPort { return n.advertise }
 
 // Counters are the data path's counters.
 func (n *Node) Counters() *forward.Counters { return n.endpoint.Counters() }
+
+// SetClient tells the mesh where clients connect to this node from now on, in place of Config.Client; empty means nowhere.
+func (n *Node) SetClient(addr string) error {
+	meta := n.meta
+	meta.Client = addr
+	if err := meta.Validate(); err != nil {
+		return fmt.Errorf("mesh: %w", err)
+	}
+	n.client.Store(&addr)
+	n.gossip.SetClient(addr)
+	return nil
+}
+
+// readyAfter is when a node counts as ready whatever it lacks: some node may always be out of reach.
+const readyAfter = 10 * time.Second
+
+// Ready reports whether the node is of use to clients: it has met its mesh, if it was told of one, has a route to every member, and knows what each has
+// subscribers for. Once ready, it stays so.
+func (n *Node) Ready() bool {
+	if n.ready.Load() {
+		return true
+	}
+	settled := false
+	if !n.ask(func(c *core) { settled = c.settled() && (len(n.cfg.Join) == 0 || len(c.peers) > 0) }) {
+		return false
+	}
+	if settled || time.Since(n.began) >= readyAfter {
+		n.ready.Store(true)
+	}
+	return n.ready.Load()
+}
 
 // Run is a member of the mesh until ctx ends or something fails; then it withdraws its links, leaves, and returns when all has ended.
 func (n *Node) Run(ctx context.Context) error { //nolint:contextcheck // loop and links outlive ctx, so that leaving can use them

@@ -76,6 +76,7 @@ type RouteView struct {
 func (n *Node) View() (v View, ok bool) {
 	ok = n.ask(func(c *core) { v = c.view() })
 	v.Node = describe(n.meta, n.advertise.String())
+	v.Node.Client = *n.client.Load()
 	if !ok {
 		return v, false
 	}
