@@ -16,7 +16,8 @@ const doorLinger = 20 * time.Millisecond
 // door is the listener of a Serve. It can be shut before the end without resetting who waits in front of it.
 type door struct {
 	net.Listener
-	shutting atomic.Bool
+	shutting atomic.Bool // no longer than the connections that wait
+	closed   atomic.Bool
 }
 
 // Accept waits for a connection. After shut it takes those that wait, and then ends with errDoorShut.
@@ -39,6 +40,13 @@ func (d *door) shut() {
 	if !ok || l.SetDeadline(time.Now().Add(doorLinger)) != nil {
 		_ = d.Close()
 	}
+}
+
+// Close closes the socket.
+func (d *door) Close() error {
+	err := d.Listener.Close()
+	d.closed.Store(true)
+	return err
 }
 
 // shared tells whether another process takes connections at the same address.

@@ -56,7 +56,9 @@ func (g *gathering) drain(ctx context.Context) {
 		if g.count() == 0 && !now.Before(quietFrom) {
 			return
 		}
-		f.tell()
+		if !g.door.shutting.Load() || g.door.closed.Load() { // else some would come back here
+			f.tell()
+		}
 		select {
 		case now = <-ticker.C:
 		case <-ctx.Done():

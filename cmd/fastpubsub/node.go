@@ -13,7 +13,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh"
@@ -26,16 +25,18 @@ import (
 
 // nodeCommand runs a node.
 type nodeCommand struct {
-	Listen       string   `default:"127.0.0.1:7946" help:"UDP address for other nodes." placeholder:"HOST:PORT"`
-	Advertise    string   `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
-	WS           string   `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients." placeholder:"HOST:PORT"`
-	AdvertiseWS  string   `name:"advertise-ws" env:"FASTPUBSUB_ADVERTISE_WS" help:"Address that clients reach this node at; needed behind NAT." placeholder:"HOST:PORT"`
-	Join         []string `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
-	Name         string   `help:"Name of this node, for people."`
-	Region       string   `help:"Region of this node, for people and clients."`
-	Geo          string   `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
-	DataDir      string   `help:"Directory that keeps the node's key, the members last known, and which tokens were revoked; without it every start is a new node." placeholder:"DIR" type:"path"`
-	Open         bool     `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
+	Listen       string        `default:"127.0.0.1:7946" help:"UDP address for other nodes." placeholder:"HOST:PORT"`
+	Advertise    string        `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
+	WS           string        `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients. On Linux a second process of the same user may take it over: start it with the same --ws, another --listen and another --data-dir, then send the first SIGTERM." placeholder:"HOST:PORT"`
+	AdvertiseWS  string        `name:"advertise-ws" env:"FASTPUBSUB_ADVERTISE_WS" help:"Address that clients reach this node at; needed behind NAT." placeholder:"HOST:PORT"`
+	Join         []string      `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
+	Name         string        `help:"Name of this node, for people."`
+	Region       string        `help:"Region of this node, for people and clients."`
+	Geo          string        `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
+	DataDir      string        `help:"Directory that keeps the node's key, the members last known, and which tokens were revoked; without it every start is a new node." placeholder:"DIR" type:"path"`
+	Drain        time.Duration `default:"25s" help:"How long clients have to go elsewhere after SIGTERM; less than whatever kills the process. A second signal ends the wait."`
+	DrainSpread  time.Duration `default:"10s" help:"Time over which a node that drains tells its clients to reconnect; at least 10s less than --drain."`
+	Open         bool          `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
 	tokenOptions `embed:""`
 	LogLevel     string `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
 	LogFormat    string `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
@@ -70,18 +71,18 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	listener, err := mesh.System{}.Listen(c.WS)
+	gate, err := openGate(ctx, c.WS)
 	if err != nil {
-		return fmt.Errorf("listen for clients: %w", err)
+		return err
 	}
 	hub := wsgate.NewHub(wsgate.HubConfig{})
 	var node *mesh.Node
 	authority, err := c.authority(c, log, func() *mesh.Node { return node })
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, gate.close())
 	}
 	cfg := mesh.Config{
-		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: cmp.Or(c.AdvertiseWS, clientAddr(c.Advertise, listener.Addr())),
+		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: cmp.Or(c.AdvertiseWS, clientAddr(c.Advertise, gate.addr)),
 		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
 	}
@@ -89,24 +90,19 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		cfg.Shared = authority
 	}
 	if node, err = mesh.New(cfg); err != nil {
-		_ = listener.Close()
-		return err
+		return errors.Join(err, gate.close())
 	}
 	server, err := wsgate.New(wsgate.Config{
-		Hub: hub, Broker: node, Authority: authority, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+		Timing:   wsgate.Timing{Spread: c.DrainSpread},
 		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
 	if err != nil {
-		_ = listener.Close()
-		return errors.Join(err, runEnded(node))
+		return errors.Join(err, gate.close(), runEnded(node))
 	}
-	if err := announce(std.out, node, listener.Addr(), c.wanted()); err != nil {
-		return errors.Join(err, listener.Close(), runEnded(node))
-	}
-	return together(ctx,
-		func(ctx context.Context) error { return node.Run(ctx) },
-		func(ctx context.Context) error { return server.Serve(ctx, listener) },
-		authority.Keep)
+	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep}, drain: c.Drain, log: log}
+	life.announce = func(clients net.Addr) error { return announce(std.out, node, clients, c.wanted()) }
+	return life.run(ctx)
 }
 
 // edgesOf lists the nodes that clients can connect to: those with an address for clients that a route leads to, and the node itself.
@@ -131,29 +127,6 @@ func edgesOf(node *mesh.Node) func() []wsgate.Edge {
 		}
 		return edges
 	}
-}
-
-// runEnded frees what a node that will not run holds.
-func runEnded(n *mesh.Node) error {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return n.Run(ctx)
-}
-
-// together runs all parts; when one returns, the others are told to end. The first error is returned.
-func together(ctx context.Context, parts ...func(context.Context) error) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	errs := make([]error, len(parts))
-	var group sync.WaitGroup
-	for i, part := range parts {
-		group.Go(func() {
-			errs[i] = part(ctx)
-			stop(errs[i])
-		})
-	}
-	group.Wait()
-	return errors.Join(errs...)
 }
 
 // check refuses to expose an unprotected node by accident.

@@ -4,11 +4,13 @@
 // nowhere else. When the active connection says RECONNECT, or ends, a candidate is made in the same way, again after a second where that fails. The former
 // connection is read for Overlap more once the candidate is active, and then closed by the client.
 //
-// From the opening of a candidate until a second after Overlap, messages are told apart by tenant, channel and payload, and given to Config.On once. (Beginning only
-// when the candidate is active would let a message through twice that came on the former connection just before, and on the candidate just after.)
+// A message is given to Config.On unless an equal one (tenant, channel, payload) came on another connection in the last 6 seconds or a little longer. The contract
+// lets a client begin to look only when the candidate becomes active; but nodes hear of a message at different times, so one that came on the
+// former connection just before may come on the candidate just after. Equal messages on one connection are both given to Config.On.
 package handover
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -50,10 +52,13 @@ type Client struct {
 	mu     sync.Mutex // guards what follows
 	active *conn
 	ready  chan struct{} // closed while there is an active connection
-	recent map[[sha256.Size]byte]struct{}
-	until  time.Time // when messages need no longer be told apart; zero: never
-	apart  bool
+	recent map[key]*conn // the first connection that a message came on
+	before map[key]*conn // the same, of the period before
+	turnAt time.Time     // when recent becomes before
 }
+
+// key is a hash of a message.
+type key [sha256.Size]byte
 
 // conn is one connection.
 type conn struct {
@@ -70,7 +75,7 @@ func New(cfg Config) *Client {
 	if cfg.Faults == nil {
 		cfg.Faults = func(error) {}
 	}
-	return &Client{cfg: cfg, ready: make(chan struct{}), recent: map[[sha256.Size]byte]struct{}{}}
+	return &Client{cfg: cfg, ready: make(chan struct{}), recent: map[key]*conn{}}
 }
 
 // Run keeps the client connected until ctx ends, and returns when its connections are closed.
@@ -78,7 +83,6 @@ func (c *Client) Run(ctx context.Context) {
 	defer c.running.Wait()
 	var former *conn
 	for {
-		c.tellApart()
 		fresh := c.connect(ctx)
 		if fresh == nil {
 			if former != nil {
@@ -207,7 +211,7 @@ func (c *Client) read(from *conn) {
 			m, err := client.ParseDelivery(body)
 			if err != nil {
 				c.cfg.Faults(err)
-			} else if c.fresh(m, time.Now()) {
+			} else if c.fresh(m, from, time.Now()) {
 				c.cfg.On(m)
 			}
 			continue
@@ -233,7 +237,6 @@ func (c *Client) activate(fresh *conn) {
 		close(c.ready)
 	}
 	c.active = fresh
-	c.until = time.Now().Add(Overlap + time.Second)
 }
 
 // retire notes that the active connection has ended.
@@ -245,26 +248,16 @@ func (c *Client) retire(old *conn) {
 	}
 }
 
-// tellApart begins an overlap.
-func (c *Client) tellApart() {
+// fresh tells whether a message is to be handed on.
+func (c *Client) fresh(m client.Message, from *conn, now time.Time) bool {
+	k := key(sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s", len(m.Tenant), m.Tenant, len(m.Channel), m.Channel, m.Payload)))
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.apart, c.until = true, time.Time{}
-}
-
-// fresh tells whether a message is to be handed on: it is the first like it in an overlap, or there is none.
-func (c *Client) fresh(m client.Message, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.apart && !c.until.IsZero() && now.After(c.until) {
-		c.apart = false
-		clear(c.recent)
+	if now.After(c.turnAt) {
+		c.before, c.recent = c.recent, map[key]*conn{}
+		c.turnAt = now.Add(Overlap + time.Second)
 	}
-	if !c.apart {
-		return true
-	}
-	key := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s", len(m.Tenant), m.Tenant, len(m.Channel), m.Channel, m.Payload))
-	_, again := c.recent[key]
-	c.recent[key] = struct{}{}
-	return !again
+	first := cmp.Or(c.recent[k], c.before[k], from)
+	c.recent[k] = first
+	return first == from
 }
