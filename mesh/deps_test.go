@@ -14,7 +14,7 @@ const module = "github.com/fastpubsub/fastpubsub"
 
 // arrows are the only imports allowed among this module's packages; mesh/doc.go and README tell why.
 var arrows = map[string][]string{
-	"cmd/fastpubsub":                {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "wsgate", "wsgate/access", "wsgate/client", "wsgate/token", "wsgate/web", "testdata"},
+	"cmd/fastpubsub":                {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata"},
 	"cmd/fastpubsub/internal/bench": {"cmd/fastpubsub/internal/proc", "mesh/channel", "wsgate/client"},
 	"cmd/fastpubsub/internal/chaos": {"cmd/fastpubsub/internal/proc", "mesh/wan", "wsgate/client", "testdata"},
 	"cmd/fastpubsub/internal/demo":  {"latency", "mesh", "mesh/channel", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "testdata"},
@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"mesh/wire":                     {},
 	"wsgate":                        {"mesh/channel", "wsgate/access"},
 	"wsgate/access":                 {"mesh/channel", "wsgate/token"},
+	"wsgate/cert":                   {},
 	"wsgate/client":                 {"mesh/channel"},
 	"wsgate/conformance":            {"wsgate/conformance/suite"},
 	"wsgate/conformance/suite":      {},

@@ -1,6 +1,7 @@
 package wsgate
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
@@ -27,6 +28,7 @@ type Config struct {
 	Describe func() any              // the overlay's state for GET /v1/mesh, to be encoded as JSON; nil means {}
 	Handlers map[string]http.Handler // further pages, by http.ServeMux pattern; a pattern ServeMux refuses panics
 
+	TLS    *tls.Config // to serve with, HTTP/1.1 only; nil means without TLS
 	Limits Limits
 	Timing Timing
 }

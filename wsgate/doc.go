@@ -4,7 +4,7 @@
 // # Handshake
 //
 // WebSocket requests are taken at /ws and /. The subprotocol llps.v1 is echoed if it was offered, and nothing else ever
-// is. There is no compression, so that one encoded frame serves all connections.
+// is. There is no compression, so that one encoded frame serves all connections. With Config.TLS clients speak TLS; package cert gets certificates.
 //
 // With Config.Authority a client needs a token (package access): "Authorization: Bearer AT_…", which goes first, or, as browsers can set no
 // headers, "Sec-WebSocket-Protocol: llps.v1, at.AT_…". Without a good one the answer is 401 before the upgrade, and 403 where the token

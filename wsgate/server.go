@@ -2,6 +2,7 @@ package wsgate
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -46,6 +47,7 @@ type Server struct {
 	edges     edgeList
 
 	handlers map[string]http.Handler
+	tls      *tls.Config
 	limits   Limits
 	timing   Timing
 	draining atomic.Bool
@@ -75,6 +77,7 @@ func New(cfg Config) (*Server, error) {
 		describe:  cfg.Describe,
 		listEdges: cfg.Edges,
 		handlers:  cfg.Handlers,
+		tls:       cfg.TLS,
 		limits:    cfg.Limits.withDefaults(),
 		timing:    cfg.Timing.withDefaults(),
 		serving:   map[*gathering]struct{}{},
@@ -120,14 +123,23 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    16 << 10,
 		BaseContext:       func(net.Listener) context.Context { return inner },
 		ErrorLog:          log.New(debugLog{s.log}, "", 0),
+		TLSConfig:         s.tls,
+		Protocols:         new(http.Protocols),
 	}
+	g.web.Protocols.SetHTTP1(true) // WebSocket needs it; with a second protocol browsers would open a second connection
 	s.begin(g)
 	defer s.end(g)
 	clock, stopClock := context.WithCancel(context.WithoutCancel(ctx))
 	var own sync.WaitGroup
 	own.Go(func() { g.watch(clock) })
 	failed := make(chan error, 1)
-	own.Go(func() { failed <- g.web.Serve(g.door) })
+	own.Go(func() {
+		if s.tls != nil {
+			failed <- g.web.ServeTLS(g.door, "", "")
+		} else {
+			failed <- g.web.Serve(g.door)
+		}
+	})
 
 	var err error
 	select {

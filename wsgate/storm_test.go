@@ -221,7 +221,7 @@ func deliverUntil(stop <-chan struct{}, hub *Hub, ch string) {
 
 // TestStormTCP proves invariants 1 to 3 on real sockets, where batches go out by writev.
 func TestStormTCP(t *testing.T) {
-	stormOn(t, func(l net.Listener) net.Listener { return l }, func(c net.Conn) net.Conn { return c })
+	stormOn(t, nil, func(c net.Conn) net.Conn { return c })
 }
 
 // TestStormTLS does so where a connection has no writev.
@@ -235,13 +235,12 @@ func TestStormTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
-	stormOn(t, func(l net.Listener) net.Listener { return tls.NewListener(l, cfg) },
-		func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) })
+	stormOn(t, cfg, func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) })
 }
 
-func stormOn(t *testing.T, wrapListener func(net.Listener) net.Listener, wrapConn func(net.Conn) net.Conn) {
+func stormOn(t *testing.T, secure *tls.Config, wrapConn func(net.Conn) net.Conn) {
 	hub := NewHub(HubConfig{})
-	server, err := New(Config{Hub: hub, Broker: &loopback{hub: hub, calls: map[string][]bool{}}})
+	server, err := New(Config{Hub: hub, Broker: &loopback{hub: hub, calls: map[string][]bool{}}, TLS: secure})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +250,7 @@ func stormOn(t *testing.T, wrapListener func(net.Listener) net.Listener, wrapCon
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, wrapListener(l)) }()
+	go func() { ended <- server.Serve(ctx, l) }()
 	storm(t, hub, func() *rawClient {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +37,7 @@ type nodeCommand struct {
 	DrainSpread  time.Duration `default:"10s" help:"Time over which a node that drains tells its clients to reconnect; at least 10s less than --drain."`
 	Open         bool          `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
 	tokenOptions `embed:""`
+	tlsOptions   `embed:""`
 	LogLevel     string `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
 	LogFormat    string `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
 }
@@ -75,6 +75,11 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	client := c.clientAddr(gate.addr)
+	security, err := c.security(c.DataDir, gate.addr, client, log)
+	if err != nil {
+		return errors.Join(err, gate.close())
+	}
 	hub := wsgate.NewHub(wsgate.HubConfig{})
 	var node *mesh.Node
 	authority, err := c.authority(c, log, func() *mesh.Node { return node })
@@ -82,7 +87,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		return errors.Join(err, gate.close())
 	}
 	cfg := mesh.Config{
-		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: cmp.Or(c.AdvertiseWS, clientAddr(c.Advertise, gate.addr)),
+		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: client,
 		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
 	}
@@ -94,6 +99,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	server, err := wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+		TLS:      security.config,
 		Timing:   wsgate.Timing{Spread: c.DrainSpread},
 		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
@@ -101,7 +107,10 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		return errors.Join(err, gate.close(), runEnded(node))
 	}
 	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep}, drain: c.Drain, log: log}
-	life.announce = func(clients net.Addr) error { return announce(std.out, node, clients, c.wanted()) }
+	if security.run != nil {
+		life.others = append(life.others, security.run)
+	}
+	life.announce = func(clients net.Addr) error { return c.announce(std.out, node, clients) }
 	return life.run(ctx)
 }
 
@@ -143,20 +152,24 @@ func (c *nodeCommand) check() error {
 			return fmt.Errorf("%s %s is not a loopback address, and nothing protects it: anybody who reaches it could join, read and write; say --open if that is meant, and for clients see --token-secret-file", addr.flag, addr.value)
 		}
 	}
-	return nil
+	return c.tlsOptions.check(c.DataDir)
 }
 
 // announce tells where the node listens and the command that joins it: from this machine if it is on loopback, else from another.
-func announce(out io.Writer, node *mesh.Node, clients net.Addr, tokens bool) error {
+func (c *nodeCommand) announce(out io.Writer, node *mesh.Node, clients net.Addr) error {
 	how := "--listen 0.0.0.0:7946 --ws 0.0.0.0:8080 --open"
 	if node.Addr().Addr().IsLoopback() {
 		how = "--listen 127.0.0.1:0 --ws 127.0.0.1:0"
 	}
-	if tokens {
+	if c.wanted() {
 		how += " --token-secret-file FILE"
 	}
-	_, err := fmt.Fprintf(out, "node %s (%v)\n  nodes    udp %v\n  clients  ws://%v/ws\n  join it  fastpubsub node --join %v %s\n",
-		node.Name(), node.ID(), node.Addr(), clients, node.Addr(), how)
+	scheme := "ws"
+	if c.secure() {
+		scheme = "wss"
+	}
+	_, err := fmt.Fprintf(out, "node %s (%v)\n  nodes    udp %v\n  clients  %s://%v/ws\n  join it  fastpubsub node --join %v %s\n",
+		node.Name(), node.ID(), node.Addr(), scheme, clients, node.Addr(), how)
 	return err
 }
 
