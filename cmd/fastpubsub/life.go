@@ -68,15 +68,19 @@ type life struct {
 func (l *life) run(ctx context.Context) error {
 	if l.gate.listener != nil {
 		if err := l.announce(l.gate.addr); err != nil {
-			return errors.Join(err, l.gate.close(), runEnded(l.node))
+			return errors.Join(err, l.gate.close(), free(l.parts()...))
 		}
 	}
-	return together(context.WithoutCancel(ctx),
-		append([]func(context.Context) error{l.node.Run, func(inner context.Context) error { return l.serve(inner, ctx) }}, l.others...)...)
+	return together(context.WithoutCancel(ctx), append(l.parts(), func(inner context.Context) error { return l.serve(inner, ctx) })...)
+}
+
+// parts are what lives besides the service of clients.
+func (l *life) parts() []func(context.Context) error {
+	return append([]func(context.Context) error{l.node.Run}, l.others...)
 }
 
 // serve serves clients until asked ends, and then drains; or until ctx ends, when there is nothing to drain for any more.
-func (l *life) serve(ctx, asked context.Context) error { //nolint:revive // two ends: one hard, one gentle
+func (l *life) serve(ctx, asked context.Context) error {
 	if l.gate.listener == nil {
 		l.log.Warn().Str("ws", l.gate.want).Msg("another process has the client port; it is taken over when this node is ready")
 		if !l.await(ctx, asked) {
@@ -139,11 +143,11 @@ func (l *life) handOver(ctx context.Context) {
 	l.log.Info().Int64("clients_left", l.server.Stats().Connections).Dur("took", time.Since(began)).Msg("drained")
 }
 
-// runEnded frees what a node that will not run holds.
-func runEnded(n *mesh.Node) error {
+// free frees what parts hold that will not run.
+func free(parts ...func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	return n.Run(ctx)
+	return together(ctx, parts...)
 }
 
 // together runs all parts; when one returns, the others are told to end. The first error is returned.

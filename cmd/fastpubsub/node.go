@@ -84,7 +84,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	var node *mesh.Node
 	authority, err := c.authority(c, log, func() *mesh.Node { return node })
 	if err != nil {
-		return errors.Join(err, gate.close())
+		return errors.Join(err, gate.close(), free(security.run))
 	}
 	cfg := mesh.Config{
 		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: client,
@@ -95,7 +95,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		cfg.Shared = authority
 	}
 	if node, err = mesh.New(cfg); err != nil {
-		return errors.Join(err, gate.close())
+		return errors.Join(err, gate.close(), free(security.run))
 	}
 	server, err := wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
@@ -104,12 +104,9 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
 	if err != nil {
-		return errors.Join(err, gate.close(), runEnded(node))
+		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep}, drain: c.Drain, log: log}
-	if security.run != nil {
-		life.others = append(life.others, security.run)
-	}
+	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run}, drain: c.Drain, log: log}
 	life.announce = func(clients net.Addr) error { return c.announce(std.out, node, clients) }
 	return life.run(ctx)
 }

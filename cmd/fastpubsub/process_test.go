@@ -48,7 +48,7 @@ func program(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-var announced = regexp.MustCompile(`(?s)nodes    udp (\S+).*clients  ws://(\S+)/ws.*join it  (fastpubsub node [^\n]*)\n`)
+var announced = regexp.MustCompile(`(?s)nodes    udp (\S+).*clients  wss?://(\S+)/ws.*join it  (fastpubsub node [^\n]*)\n`)
 
 func startProcess(t *testing.T, name string, args ...string) *process {
 	t.Helper()

@@ -76,7 +76,7 @@ func (o *tlsOptions) security(dataDir string, bound net.Addr, client string, log
 		}
 		return security{acme.TLS(), acme.Run}, nil
 	default:
-		return security{}, nil
+		return security{run: func(ctx context.Context) error { <-ctx.Done(); return nil }}, nil
 	}
 }
 
