@@ -64,6 +64,7 @@ const (
 	codeUnknownCommand
 	codePermissionDenied
 	codeLimitExceeded
+	codeRateLimited
 	codeSlowConsumer
 	codeUnavailable
 	numCodes
@@ -82,6 +83,7 @@ func (c code) String() string {
 		codeUnknownCommand:   "unknown_command",
 		codePermissionDenied: "permission_denied",
 		codeLimitExceeded:    "limit_exceeded",
+		codeRateLimited:      "rate_limited",
 		codeSlowConsumer:     "slow_consumer",
 		codeUnavailable:      "unavailable",
 	}[c]

@@ -2,6 +2,7 @@ package wsgate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"unicode/utf8"
@@ -69,6 +70,9 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 			return fault{code: codePermissionDenied}
 		}
 		s.tenant, s.channel = tenant, name
+	}
+	if len(p.payload) <= channel.MaxPayloadLen && !s.affordable(len(s.tenant)+len(s.channel)+len(p.payload)) {
+		return errTooFast
 	}
 	if p.mode == channel.Broadcast && len(p.payload) <= channel.MaxPayloadLen {
 		s.gather(ctx, p.payload)
@@ -147,9 +151,13 @@ func (s *session) handleCommand(ctx context.Context, c command, err error) {
 	if err == nil {
 		switch c.verb {
 		case verbSubscribe:
-			err = s.subscribe(ctx, c)
+			if err = s.paced(ctx); err == nil {
+				err = s.subscribe(ctx, c)
+			}
 		case verbUnsubscribe:
-			err = s.unsubscribe(ctx, c)
+			if err = s.paced(ctx); err == nil {
+				err = s.unsubscribe(ctx, c)
+			}
 		case verbPublish:
 			err = s.publishCommand(ctx, c)
 		case verbPing:
@@ -230,6 +238,9 @@ func (s *session) publishCommand(ctx context.Context, c command) error {
 	if !s.pass.MayPublish(tenant, c.name) {
 		return fault{code: codePermissionDenied}
 	}
+	if len(c.payload) <= channel.MaxPayloadLen && !s.affordable(len(tenant)+len(c.name)+len(c.payload)) {
+		return errTooFast
+	}
 	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Mode: c.mode, Payload: c.payload}); err != nil {
 		return err
 	}
@@ -241,6 +252,10 @@ func (s *session) publishCommand(ctx context.Context, c command) error {
 func (s *session) refuse(ctx context.Context, err error, id []byte) {
 	if ctx.Err() != nil {
 		return // the server stops, which the client is told in another way
+	}
+	if errors.Is(err, errTooFast) {
+		s.refuseFast(ctx, id)
+		return
 	}
 	f := faultOf(err)
 	s.server.counts.errors[f.code].Add(1)

@@ -30,21 +30,34 @@ type Config struct {
 
 	TLS    *tls.Config // to serve with, HTTP/1.1 only; nil means without TLS
 	Limits Limits
+	Rates  Rates
 	Timing Timing
 }
 
 // Limits bounds what clients can take. A zero field means its default.
 type Limits struct {
-	Connections   int // open at a time; more get 503. Default 65,536
+	Connections   int // WebSocket, open at a time; more get 503. Default 65,536
+	PerAddress    int // connections of any kind of an address (IPv6: of a /64), open at a time; more get 429. Default no limit
 	Subscriptions int // of a connection; at most 65,535. Default 10,000
 	QueueBytes    int // waiting for a connection; the oldest are dropped beyond. Default 16 MiB
 	QueueFrames   int // the same as a number of deliveries. Default 32,768
 	BadFrames     int // malformed binary messages before a connection is closed. Default 16
+	Strikes       int // ERR:rate_limited, less than a minute apart, before a connection is closed. Default 30
+	HeaderBytes   int // of an HTTP request. Default 16 KiB
+}
+
+// Rates bounds how much clients can do in a second. A second's worth can come at once. Zero means no limit.
+type Rates struct {
+	Messages float64 // published by a connection; what is over is refused
+	Bytes    float64 // of tenant, channel and payload, published by a connection; what is over is refused. At least one message is taken
+	Commands float64 // to subscribe and unsubscribe, of a connection; 10,000 can come at once, or as many as Limits.Subscriptions. What is over waits
+	Connects float64 // connections of any kind of an address (IPv6: of a /64); ten seconds' worth can come at once. What is over gets 429
 }
 
 // Timing says how long clients are waited for. The clock is looked at every second, or every eighth of the shortest
 // time if that is less. A zero field means its default.
 type Timing struct {
+	Request  time.Duration // for a client's TLS handshake, and then for the head of its request. Default 5 s
 	Ping     time.Duration // silence before a client is pinged. Default 30 s
 	Pong     time.Duration // for the answer. Default 10 s
 	Write    time.Duration // for a batch of at most 64 KiB and a message to be taken by the client. Default 10 s
@@ -63,13 +76,16 @@ func (c Config) validate() error {
 		faults = append(faults, errors.New("no Broker"))
 	}
 	l, t := c.Limits, c.Timing
-	if min(l.Connections, l.Subscriptions, l.QueueBytes, l.QueueFrames, l.BadFrames) < 0 {
+	if min(l.Connections, l.PerAddress, l.Subscriptions, l.QueueBytes, l.QueueFrames, l.BadFrames, l.Strikes, l.HeaderBytes) < 0 {
 		faults = append(faults, fmt.Errorf("negative limit: %+v", l))
 	}
 	if l.Subscriptions > math.MaxUint16 {
 		faults = append(faults, fmt.Errorf("%d subscriptions do not fit a delivery, limit %d", l.Subscriptions, math.MaxUint16))
 	}
-	if min(t.Ping, t.Pong, t.Write, t.Overflow, t.Spread, t.Close) < 0 {
+	if r := c.Rates; min(r.Messages, r.Bytes, r.Commands, r.Connects) < 0 {
+		faults = append(faults, fmt.Errorf("negative rate: %+v", r))
+	}
+	if min(t.Request, t.Ping, t.Pong, t.Write, t.Overflow, t.Spread, t.Close) < 0 {
 		faults = append(faults, fmt.Errorf("negative time: %+v", t))
 	}
 	return errors.Join(faults...)
@@ -81,10 +97,13 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.QueueBytes, 16<<20)
 	setDefault(&l.QueueFrames, 32_768)
 	setDefault(&l.BadFrames, 16)
+	setDefault(&l.Strikes, 30)
+	setDefault(&l.HeaderBytes, 16<<10)
 	return l
 }
 
 func (t Timing) withDefaults() Timing {
+	setDefault(&t.Request, 5*time.Second)
 	setDefault(&t.Ping, 30*time.Second)
 	setDefault(&t.Pong, 10*time.Second)
 	setDefault(&t.Write, 10*time.Second)

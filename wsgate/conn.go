@@ -19,6 +19,7 @@ var (
 // frames, and the WebSocket library, which is left the close frames. What reads is the intake.
 type frameConn struct {
 	net.Conn
+	guest *guest // to be closed in place of Conn, or nil; what is written goes past it, as it would hide that Conn can write several slices at once
 
 	in    *intake     // what reads
 	heard atomic.Bool // bytes came in since the liveness check last cleared it
@@ -37,14 +38,25 @@ type frameConn struct {
 
 // newFrameConn takes a connection over of which these bytes have been read.
 func newFrameConn(conn net.Conn, buffers *intakeBuffers, read []byte) *frameConn {
-	c := &frameConn{Conn: conn, turn: make(chan struct{}, 1)}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	c := &frameConn{Conn: conn, guest: guestOf(conn), turn: make(chan struct{}, 1)}
+	if plain, ok := conn.(*guest); ok {
+		c.Conn = plain.Conn
+	}
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			c.raw, c.attempt.run = raw, c.attempt.write
 		}
 	}
 	c.in = newIntake(c, buffers, read)
 	return c
+}
+
+// Close closes the connection.
+func (c *frameConn) Close() error {
+	if c.guest != nil && c.guest.Conn == c.Conn {
+		return c.guest.Close()
+	}
+	return c.Conn.Close()
 }
 
 // Read is the library's way in.
@@ -127,6 +139,9 @@ func (c *frameConn) abort() {
 	inner := c.Conn
 	if tls, ok := inner.(interface{ NetConn() net.Conn }); ok {
 		inner = tls.NetConn()
+	}
+	if c.guest != nil {
+		inner = c.guest
 	}
 	// The session ends whatever this returns.
 	_ = inner.Close()

@@ -39,6 +39,7 @@
 //	unknown_command     a line or an action that is none of the above
 //	permission_denied   a publication or subscription outside the rights, or a publication to a channel that starts with "$"
 //	limit_exceeded      too many subscriptions, or a line over 512 bytes
+//	rate_limited        published over Config.Rates and refused; told once a second at most, the detail is how often that was so far
 //	slow_consumer       the detail is how many deliveries this connection has lost so far
 //	unavailable         the overlay did not take a publication
 //
@@ -70,9 +71,17 @@
 //
 // # Closing
 //
-// Statuses: 1001 the server stops, 1007 text that is not UTF-8, 1008 too many bad frames or a revoked token, 1009 a message over 128 KiB,
+// Statuses: 1001 the server stops, 1007 text that is not UTF-8, 1008 too many bad frames or ERR:rate_limited, or a revoked token, 1009 a message over 128 KiB,
 // 1013 a slow consumer. A client that neither sends nor answers a ping is cut, and so is one that takes nothing for
 // Timing.Write.
+//
+// # Limits
+//
+// Limits and Rates say what a client and an address may have and do. Whatever is over is refused and counted, and the client told; but what is over Rates.Commands only
+// waits, as a client whose SUB is never acknowledged could not go on after a reconnect. An address is the one that the TCP connection comes from (IPv6: its /64): clients
+// behind one proxy or NAT share one, and headers in which a proxy names its client are not read, so behind a proxy such limits are the proxy's business. Connections
+// over an address's limits get 429 with Retry-After to their first request, before any upgrade; where even those come too fast (10 a second), they are closed at once. At most
+// 65,536 addresses are told apart; the others share one allowance.
 //
 // # Draining
 //

@@ -3,6 +3,7 @@ package wsgate
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 )
@@ -16,17 +17,37 @@ const doorLinger = 20 * time.Millisecond
 // door is the listener of a Serve. It can be shut before the end without resetting who waits in front of it.
 type door struct {
 	net.Listener
+	visitors *visitors
+	unheard  func()      // counts a connection that was closed without a word
 	shutting atomic.Bool // no longer than the connections that wait
 	closed   atomic.Bool
 }
 
 // Accept waits for a connection. After shut it takes those that wait, and then ends with errDoorShut.
 func (d *door) Accept() (net.Conn, error) {
-	c, err := d.Listener.Accept()
-	if err != nil && d.shutting.Load() {
-		return nil, errDoorShut
+	for {
+		c, err := d.Listener.Accept()
+		switch {
+		case err != nil && d.shutting.Load():
+			return nil, errDoorShut
+		case err != nil || d.visitors.off():
+			return c, err
+		}
+		who, said := d.visitors.enter(remoteIP(c), time.Now())
+		if said != unheard {
+			return &guest{Conn: c, of: d.visitors, who: who, said: said}, nil
+		}
+		d.unheard()
+		_ = c.Close()
 	}
-	return c, err
+}
+
+// remoteIP is the peer's address; not valid where that is no IP address.
+func remoteIP(c net.Conn) netip.Addr {
+	if tcp, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr()
+	}
+	return netip.Addr{}
 }
 
 // shut has Accept end once it has taken the connections that wait; then its caller closes the socket. The system resets connections that nobody accepted

@@ -298,7 +298,7 @@ func TestDoorShut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{Listener: l}
+	d := &door{Listener: l, visitors: newVisitors(0, 0)}
 	const waiting = 20
 	for range waiting {
 		c, err := net.Dial("tcp", l.Addr().String())

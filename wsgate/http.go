@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -67,6 +68,36 @@ func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.Handler
 	}
 	maps.Copy(pages, s.authority.Routes())
 	return pages
+}
+
+// guestKey is the key of a request's guest in its context.
+type guestKey struct{}
+
+// withGuest notes for all requests of a connection who is answerable for it.
+func withGuest(ctx context.Context, c net.Conn) context.Context {
+	if g := guestOf(c); g != nil {
+		return context.WithValue(ctx, guestKey{}, g)
+	}
+	return ctx
+}
+
+// answerable refuses all requests of a connection over its address's limits.
+func (s *Server) answerable(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g, _ := r.Context().Value(guestKey{}).(*guest)
+		if g == nil || g.said == welcome {
+			next.ServeHTTP(w, r)
+			return
+		}
+		s.counts.refusedAddress.Add(1)
+		text, wait := "too many connections of your address", "10"
+		if g.said == tooOften {
+			text, wait = "too many connections of your address in a short time", "1"
+		}
+		w.Header().Set("Retry-After", wait)
+		w.Header().Set("Connection", "close")
+		http.Error(w, text, http.StatusTooManyRequests)
+	})
 }
 
 func writeText(w http.ResponseWriter, status int, body string) {
@@ -177,6 +208,10 @@ func (s *session) use(conn *frameConn) {
 		room:    make(chan struct{}, 1),
 	}
 	s.subscriber.box = &s.box
+	if own := newBudget(s.server.rates.Messages, s.server.rates.Bytes); own != nil {
+		s.budgets = append(s.budgets, own)
+	}
+	s.commands = newLimiter(s.server.rates.Commands, float64(s.server.limits.Subscriptions))
 }
 
 func (s *Server) queueLimits() outboxLimits {

@@ -100,7 +100,7 @@ func (c code) status() int {
 		return http.StatusForbidden
 	case codePayloadTooLarge:
 		return http.StatusRequestEntityTooLarge
-	case codeLimitExceeded, codeSlowConsumer:
+	case codeLimitExceeded, codeRateLimited, codeSlowConsumer:
 		return http.StatusTooManyRequests
 	case codeUnavailable:
 		return http.StatusServiceUnavailable

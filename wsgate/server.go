@@ -49,6 +49,8 @@ type Server struct {
 	handlers map[string]http.Handler
 	tls      *tls.Config
 	limits   Limits
+	rates    Rates
+	visitors *visitors
 	timing   Timing
 	draining atomic.Bool
 
@@ -79,6 +81,8 @@ func New(cfg Config) (*Server, error) {
 		handlers:  cfg.Handlers,
 		tls:       cfg.TLS,
 		limits:    cfg.Limits.withDefaults(),
+		rates:     cfg.Rates,
+		visitors:  newVisitors(cfg.Limits.PerAddress, cfg.Rates.Connects),
 		timing:    cfg.Timing.withDefaults(),
 		serving:   map[*gathering]struct{}{},
 	}
@@ -113,14 +117,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.warnIfOpen(l.Addr())
-	g := &gathering{server: s, door: &door{Listener: l}, sessions: map[*session]struct{}{}}
+	g := &gathering{server: s, door: &door{Listener: l, visitors: s.visitors, unheard: func() { s.counts.refusedAddress.Add(1) }}, sessions: map[*session]struct{}{}}
+	upgrade := func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }
+	stream := func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }
 	g.web = &http.Server{
-		Handler:           s.routes(func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }, func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }),
-		ReadHeaderTimeout: 5 * time.Second,
+		Handler:           s.answerable(s.routes(upgrade, stream)),
+		ReadHeaderTimeout: s.timing.Request,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    s.limits.HeaderBytes,
+		ConnContext:       withGuest,
 		BaseContext:       func(net.Listener) context.Context { return inner },
 		ErrorLog:          log.New(debugLog{s.log}, "", 0),
 		TLSConfig:         s.tls,
@@ -273,6 +280,7 @@ func (g *gathering) watch(ctx context.Context) {
 			if a := g.server.authority; a != nil {
 				a.Tick(now)
 			}
+			g.server.visitors.sweep(now)
 		case <-ctx.Done():
 			return
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/time/rate"
 
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
@@ -33,9 +34,12 @@ type session struct {
 	// Of the reader alone.
 	badFrames int
 	pending   pending
-	wanted    []command // what an event stream is to subscribe
-	tenant    string    // of the last publication that was valid and permitted: most clients publish
-	channel   string    // on few channels, and equal names need no second check
+	budgets   []*budget // that each publication is taken from
+	strikes   strikes
+	commands  *rate.Limiter // of subscribing and unsubscribing; nil: no limit
+	wanted    []command     // what an event stream is to subscribe
+	tenant    string        // of the last publication that was valid and permitted: most clients publish
+	channel   string        // on few channels, and equal names need no second check
 
 	// Of the clock goroutine alone.
 	heardAt time.Time

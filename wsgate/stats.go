@@ -10,6 +10,7 @@ const (
 	closeLost                    // closed by the client, or the network failed
 	closeProtocol                // the client broke the WebSocket protocol, or sent a message over the read limit
 	closePolicy                  // too many bad frames
+	closeRate                    // published too fast for too long
 	closeSlow                    // did not keep up for too long
 	closeStalled                 // took nothing at all for too long
 	closeSilent                  // did not answer a ping
@@ -20,7 +21,7 @@ const (
 
 // String is the reason for a log.
 func (c closing) String() string {
-	return [numClosings]string{"none", "lost", "protocol", "policy", "slow", "stalled", "silent", "revoked", "shutdown"}[c]
+	return [numClosings]string{"none", "lost", "protocol", "policy", "rate", "slow", "stalled", "silent", "revoked", "shutdown"}[c]
 }
 
 // frame is the close frame that tells the client of it. Statuses: RFC 6455, section 7.4.1, and the IANA registry.
@@ -30,6 +31,8 @@ func (c closing) frame() []byte {
 		return closeFrame(1007, "text is not UTF-8")
 	case closePolicy:
 		return closeFrame(1008, "too many bad frames")
+	case closeRate:
+		return closeFrame(1008, "published too fast")
 	case closeSlow:
 		return closeFrame(1013, "slow consumer")
 	case closeRevoked:
@@ -43,11 +46,11 @@ func (c closing) frame() []byte {
 
 // counters are shared by all connections of a server.
 type counters struct {
-	open                                                        atomic.Int64
-	opened, refused, messagesIn, messagesOut, bytesIn, bytesOut atomic.Uint64
-	dropsSlow, dropsTooLarge, dropsEnded                        atomic.Uint64
-	errors                                                      [numCodes]atomic.Uint64
-	closings                                                    [numClosings]atomic.Uint64
+	open                                                                                 atomic.Int64
+	opened, refused, refusedAddress, tooFast, messagesIn, messagesOut, bytesIn, bytesOut atomic.Uint64
+	dropsSlow, dropsTooLarge, dropsEnded                                                 atomic.Uint64
+	errors                                                                               [numCodes]atomic.Uint64
+	closings                                                                             [numClosings]atomic.Uint64
 }
 
 // Stats is a snapshot of a Server's counters. They grow from the Server's creation; those marked gauge go up and down.
@@ -56,7 +59,9 @@ type Stats struct {
 	Subscriptions int    // gauge: held by open connections
 	Opened        uint64 // connections accepted
 	Refused       uint64 // connections refused for Limits.Connections or because the server stops
+	AddressOver   uint64 // connections refused for their address's Limits.PerAddress or Rates.Connects, or requests on them
 	MessagesIn    uint64 // publications accepted
+	TooFast       uint64 // publications refused for Rates
 	BytesIn       uint64 // WebSocket payload received, whatever it was
 	MessagesOut   uint64 // deliveries written
 	BytesOut      uint64 // bytes written, frame headers included
@@ -77,6 +82,7 @@ type Closed struct {
 	Lost     uint64 // closed by the client, or the network failed
 	Protocol uint64 // WebSocket protocol broken, or a message over the read limit
 	Policy   uint64 // too many bad frames
+	Rate     uint64 // published too fast for too long
 	Slow     uint64 // queue overflowing for Timing.Overflow
 	Stalled  uint64 // nothing written for Timing.Write
 	Silent   uint64 // no answer to a ping within Timing.Pong
@@ -89,7 +95,9 @@ func (c *counters) snapshot() Stats {
 		Connections: c.open.Load(),
 		Opened:      c.opened.Load(),
 		Refused:     c.refused.Load(),
+		AddressOver: c.refusedAddress.Load(),
 		MessagesIn:  c.messagesIn.Load(),
+		TooFast:     c.tooFast.Load(),
 		BytesIn:     c.bytesIn.Load(),
 		MessagesOut: c.messagesOut.Load(),
 		BytesOut:    c.bytesOut.Load(),
@@ -98,6 +106,7 @@ func (c *counters) snapshot() Stats {
 			Lost:     c.closings[closeLost].Load(),
 			Protocol: c.closings[closeProtocol].Load(),
 			Policy:   c.closings[closePolicy].Load(),
+			Rate:     c.closings[closeRate].Load(),
 			Slow:     c.closings[closeSlow].Load(),
 			Stalled:  c.closings[closeStalled].Load(),
 			Silent:   c.closings[closeSilent].Load(),

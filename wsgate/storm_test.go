@@ -226,6 +226,12 @@ func TestStormTCP(t *testing.T) {
 
 // TestStormTLS does so where a connection has no writev.
 func TestStormTLS(t *testing.T) {
+	stormOn(t, selfSigned(t), func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) })
+}
+
+// selfSigned is TLS that nobody trusts.
+func selfSigned(t *testing.T) *tls.Config {
+	t.Helper()
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -234,8 +240,7 @@ func TestStormTLS(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
-	stormOn(t, cfg, func(c net.Conn) net.Conn { return tls.Client(c, &tls.Config{InsecureSkipVerify: true}) })
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
 }
 
 func stormOn(t *testing.T, secure *tls.Config, wrapConn func(net.Conn) net.Conn) {

@@ -38,6 +38,7 @@ type nodeCommand struct {
 	Open         bool          `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
 	tokenOptions `embed:""`
 	tlsOptions   `embed:""`
+	limitOptions `embed:""`
 	LogLevel     string `default:"info" enum:"trace,debug,info,warn,error" help:"Least level logged (${enum})."`
 	LogFormat    string `default:"auto" enum:"auto,console,json" help:"How logs look (${enum}): auto is console on a terminal, else JSON."`
 }
@@ -99,8 +100,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	server, err := wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
-		TLS:      security.config,
-		Timing:   wsgate.Timing{Spread: c.DrainSpread},
+		TLS: security.config, Limits: c.limits(), Rates: c.rates(), Timing: wsgate.Timing{Request: c.HandshakeTimeout, Spread: c.DrainSpread},
 		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
 	if err != nil {

@@ -46,6 +46,7 @@ func startCluster(ctx context.Context, program string, count int) (c *cluster, e
 	}()
 	for i := range count {
 		args := []string{"node", "--listen", "127.0.0.1:0", "--ws", "127.0.0.1:0", "--name", fmt.Sprint("bench-", i+1), "--log-level", "warn", "--log-format", "json"}
+		args = append(args, unlimited()...)
 		if i > 0 {
 			args = append(args, "--join", c.nodes[0].node)
 		}
@@ -58,6 +59,11 @@ func startCluster(ctx context.Context, program string, count int) (c *cluster, e
 		}
 	}
 	return c, c.ready(ctx)
+}
+
+// unlimited are the options without which a node would limit what clients do, as all of a measurement's come from one address and do what they can.
+func unlimited() []string {
+	return []string{"--max-per-address=0", "--rate-messages=0", "--rate-bytes=0", "--rate-subscriptions=0", "--rate-connections=0"}
 }
 
 // startProcess starts a node and waits for its addresses. If it returns a process, that must be ended.
