@@ -21,10 +21,14 @@ const (
 // closes the connection. New WebSocket connections are refused with 503; but where another process listens at the same address (see Listen), the
 // listener is closed at once, so that they go there. Serve goes on until its context ends, and then closes what is left with 1001.
 func (s *Server) Drain(ctx context.Context) {
+	serving := s.gatherings()
+	for _, g := range serving {
+		g.yield() // first, so that nobody is refused who could go to the other process
+	}
 	s.draining.Store(true)
 	s.edges.forget()
 	var all sync.WaitGroup
-	for _, g := range s.gatherings() {
+	for _, g := range serving {
 		all.Go(func() { g.drain(ctx) })
 	}
 	all.Wait()
@@ -44,12 +48,14 @@ func (g *gathering) drain(ctx context.Context) {
 	ticker := time.NewTicker(drainTick)
 	defer ticker.Stop()
 	var lookAt, quietFrom time.Time
+	if g.door.shutting.Load() {
+		quietFrom = time.Now().Add(drainLook) // those who were just let in have yet to ask for a WebSocket
+	}
 	for now := time.Now(); ; {
 		if !now.Before(lookAt) {
 			lookAt = now.Add(drainLook)
-			if !g.door.shutting.Load() && g.door.shared() {
-				g.door.shut()
-				quietFrom = now.Add(drainLook) // those who were just let in have yet to ask for a WebSocket
+			if g.yield() {
+				quietFrom = now.Add(drainLook)
 			}
 			g.look(&f)
 		}
@@ -65,6 +71,15 @@ func (g *gathering) drain(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// yield shuts the door if another process takes connections at the same address, and tells whether it did so now.
+func (g *gathering) yield() bool {
+	if g.door.shutting.Load() || !g.door.shared() {
+		return false
+	}
+	g.door.shut()
+	return true
 }
 
 // look adds the sessions that were not there before to those who are to be told. The first look sets the pace: later ones find few.

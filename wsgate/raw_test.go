@@ -40,20 +40,29 @@ func rawHandshake(t *testing.T, conn net.Conn, path string, protocols ...string)
 // rawRequest is rawHandshake with further header lines.
 func rawRequest(t *testing.T, conn net.Conn, path string, headers ...string) (*rawClient, *http.Response) {
 	t.Helper()
+	c, response, err := tryRequest(t, conn, path, headers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, response
+}
+
+// tryRequest is rawRequest on a connection that may fail.
+func tryRequest(t *testing.T, conn net.Conn, path string, headers ...string) (*rawClient, *http.Response, error) {
 	request := "GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 	for _, line := range headers {
 		request += line + "\r\n"
 	}
 	if _, err := io.WriteString(conn, request+"\r\n"); err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
 	in := bufio.NewReader(conn)
 	response, err := http.ReadResponse(in, nil)
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	return &rawClient{t: t, conn: conn, in: in, head: response.Header}, response
+	return &rawClient{t: t, conn: conn, in: in, head: response.Header}, response, nil
 }
 
 // send writes one masked frame with the FIN bit.
