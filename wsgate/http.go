@@ -208,9 +208,7 @@ func (s *session) use(conn *frameConn) {
 		room:    make(chan struct{}, 1),
 	}
 	s.subscriber.box = &s.box
-	if own := newBudget(s.server.rates.Messages, s.server.rates.Bytes); own != nil {
-		s.budgets = append(s.budgets, own)
-	}
+	s.charge(newBudget(s.server.rates.Messages, s.server.rates.Bytes))
 	s.commands = newLimiter(s.server.rates.Commands, float64(s.server.limits.Subscriptions))
 }
 

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pgregory.net/rapid"
 )
 
 // TestPublishRate: what is over the rate is refused and counted, the client is told once a second, and nobody else notices.
@@ -127,7 +129,11 @@ func TestCommandRate(t *testing.T) {
 // TestSharedBudget: sessions that share a budget share what it allows, and each has its own besides.
 func TestSharedBudget(t *testing.T) {
 	shared := newBudget(3, 0)
-	a, b := &session{budgets: []*budget{newBudget(2, 0), shared}}, &session{budgets: []*budget{shared}}
+	var a, b session
+	a.charge(newBudget(2, 0))
+	a.charge(shared)
+	b.charge(nil)
+	b.charge(shared)
 	if !a.affordable(1) || !a.affordable(1) || a.affordable(1) {
 		t.Error("a has two")
 	}
@@ -139,16 +145,47 @@ func TestSharedBudget(t *testing.T) {
 	}
 }
 
+// TestCredit: what a session takes ahead is part of what the budget allows, whatever the sizes.
+func TestCredit(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		messages := rapid.Float64Range(0, 20_000).Draw(r, "messages")
+		bytes := rapid.Float64Range(0, 1e6).Draw(r, "bytes")
+		shared := newBudget(messages, bytes)
+		sessions := make([]session, rapid.IntRange(1, 3).Draw(r, "sessions"))
+		for i := range sessions {
+			sessions[i].charge(shared)
+		}
+		began := time.Now()
+		taken, total := 0, 0
+		for range 2000 {
+			n := rapid.IntRange(0, 2000).Draw(r, "n")
+			if sessions[rapid.IntRange(0, len(sessions)-1).Draw(r, "who")].affordable(n) {
+				taken++
+				total += n
+			}
+		}
+		took := time.Since(began).Seconds()
+		if messages > 0 && float64(taken) > max(messages, 1)+messages*took+1 {
+			r.Errorf("%d messages in %f s", taken, took)
+		}
+		if bytes > 0 && float64(total) > max(bytes, maxPublication)+bytes*took+1 {
+			r.Errorf("%d bytes in %f s", total, took)
+		}
+	})
+}
+
 // TestBudgetAllocatesNothing pins what a message costs.
 func TestBudgetAllocatesNothing(t *testing.T) {
-	s := &session{budgets: []*budget{newBudget(1e9, 1e9)}}
+	var s session
+	s.charge(newBudget(1e12, 1e15))
 	if n := testing.AllocsPerRun(100, func() { s.affordable(100) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 func BenchmarkBudget(b *testing.B) {
-	s := &session{budgets: []*budget{newBudget(1e9, 1e9)}}
+	var s session
+	s.charge(newBudget(1e12, 1e15))
 	for b.Loop() {
 		s.affordable(100)
 	}

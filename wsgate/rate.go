@@ -22,15 +22,25 @@ const (
 	strikesForgiven = time.Minute
 )
 
-// budget is how much may be published. It may be shared: a session takes from all of its budgets. Nil limiters do not limit.
-type budget struct{ messages, bytes *rate.Limiter }
+// budget is how much may be published. Sessions may share it. Nil limiters do not limit.
+type budget struct {
+	messages, bytes           *rate.Limiter
+	messagesAhead, bytesAhead int // what a session may take at a time, for publications to come
+}
 
 // newBudget is a budget of so much a second, of which a second's worth may come at once; or nil without limits.
 func newBudget(messages, bytes float64) *budget {
 	if messages <= 0 && bytes <= 0 {
 		return nil
 	}
-	return &budget{messages: newLimiter(messages, messages), bytes: newLimiter(bytes, max(bytes, maxPublication))}
+	b := &budget{messages: newLimiter(messages, messages), bytes: newLimiter(bytes, max(bytes, maxPublication))}
+	if b.messages != nil {
+		b.messagesAhead = min(64, b.messages.Burst()/64)
+	}
+	if b.bytes != nil {
+		b.bytesAhead = min(64<<10, b.bytes.Burst()/64)
+	}
+	return b
 }
 
 // newLimiter is a limiter of so much a second, and so much, but one at least, at once. Nil means no limit.
@@ -41,9 +51,43 @@ func newLimiter(perSecond, burst float64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), int(math.Ceil(min(max(burst, 1), math.MaxInt32))))
 }
 
-// allow takes a publication of n bytes from the budget, if there is enough.
-func (b *budget) allow(now time.Time, n int) bool {
-	return (b.messages == nil || b.messages.AllowN(now, 1)) && (b.bytes == nil || b.bytes.AllowN(now, n))
+// credit is what a session has taken from a budget and not used yet: most publications then cost no look at the clock and no lock. It is a 64th of what may
+// come at once, at most, so that sessions which share a budget keep little from each other.
+type credit struct {
+	from            *budget
+	messages, bytes int
+}
+
+// take takes a publication of n bytes, if there is enough.
+func (c *credit) take(n int) bool {
+	if c.messages < 1 || c.bytes < n {
+		now := time.Now()
+		if !raise(&c.messages, 1, c.from.messages, c.from.messagesAhead, now) || !raise(&c.bytes, n, c.from.bytes, c.from.bytesAhead, now) {
+			return false
+		}
+	}
+	c.messages--
+	c.bytes -= n
+	return true
+}
+
+// raise raises what there is to what is needed, and ahead more if that can be had.
+func raise(have *int, need int, from *rate.Limiter, ahead int, now time.Time) bool {
+	lack := need - *have
+	switch {
+	case lack <= 0:
+		return true
+	case from == nil:
+		*have = math.MaxInt
+		return true
+	case ahead > 0 && from.AllowN(now, lack+ahead):
+		*have += lack + ahead
+		return true
+	case from.AllowN(now, lack):
+		*have += lack
+		return true
+	}
+	return false
 }
 
 // strikes is what a session knows of publications refused for their rate. It belongs to the reader.
@@ -55,16 +99,19 @@ type strikes struct {
 
 // affordable takes a publication of n bytes from all budgets of the session.
 func (s *session) affordable(n int) bool {
-	if len(s.budgets) == 0 {
-		return true
-	}
-	now := time.Now()
-	for _, b := range s.budgets {
-		if !b.allow(now, n) {
+	for i := range s.credits {
+		if !s.credits[i].take(n) {
 			return false
 		}
 	}
 	return true
+}
+
+// charge has every publication of the session taken from a budget, besides others; nil changes nothing.
+func (s *session) charge(b *budget) {
+	if b != nil {
+		s.credits = append(s.credits, credit{from: b})
+	}
 }
 
 // refuseFast counts a publication over a budget. The client is told once a second at most, how many there were; and when it has been told too often, it is closed.
