@@ -96,6 +96,7 @@ type frameQueue struct {
 	count    int
 	messages int
 	bytes    int
+	popped   uint64 // so many were taken out, ever
 }
 
 // len is how many messages wait.
@@ -117,12 +118,22 @@ func (q *frameQueue) push(f frames) {
 // at is the i-th of those in the queue.
 func (q *frameQueue) at(i int) frames { return q.slots[(q.first+i)&(len(q.slots)-1)] }
 
+// swap puts f in the place of the delivery that was pushed after so many others, and still waits.
+func (q *frameQueue) swap(place uint64, f frames) (old frames) {
+	slot := &q.slots[(q.first+int(place-q.popped))&(len(q.slots)-1)]
+	old, *slot = *slot, f
+	q.messages += f.messages - old.messages
+	q.bytes += len(f.bytes) - len(old.bytes)
+	return old
+}
+
 // pop takes the oldest frames out of a queue that is not empty.
 func (q *frameQueue) pop() frames {
 	f := q.slots[q.first]
 	q.slots[q.first] = frames{}
 	q.first = (q.first + 1) & (len(q.slots) - 1)
 	q.count--
+	q.popped++
 	q.messages -= f.messages
 	q.bytes -= len(f.bytes)
 	if q.count == 0 && len(q.slots) > keptSlots {

@@ -25,6 +25,7 @@ type command struct {
 	name    string       // a pattern for verbSubscribe and verbUnsubscribe, a channel for verbPublish
 	mode    channel.Mode // for verbPublish
 	payload []byte
+	policy  policy // for verbSubscribe
 	id      []byte // the JSON token to repeat in the reply, or nil
 }
 

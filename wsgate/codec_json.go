@@ -22,6 +22,7 @@ type jsonCommand struct {
 	Payload       *string         `json:"payload"`
 	PayloadBase64 *string         `json:"payload_base64"`
 	Mode          *string         `json:"mode"`
+	Policy        string          `json:"policy"`
 	ID            json.RawMessage `json:"id"`
 }
 
@@ -41,6 +42,9 @@ func parseJSON(b []byte) (command, error) {
 		c.verb = verbPublish
 	} else if c.verb = jsonVerb(*in.Action); c.verb == 0 {
 		return c, fault{codeUnknownCommand, "action must be subscribe, unsubscribe, publish or ping"}
+	}
+	if c.verb == verbSubscribe {
+		c.policy, err = parsePolicy(in.Policy)
 	}
 	if c.verb == verbPublish {
 		c.payload, err = parsePayload(in)

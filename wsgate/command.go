@@ -186,6 +186,7 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	if in == nil {
 		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions", s.server.limits.Subscriptions)}
 	}
+	s.server.hub.setPolicy(s.subscriber.held[in], c.policy)
 	var told atomic.Int32 // that it has spread, and that it is accepted: the client hears of the first after the second
 	tell := func() {
 		if told.Add(1) == 2 { // there is no hurry: without room for it the client is not told

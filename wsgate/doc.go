@@ -58,6 +58,7 @@
 //
 //	{"action":"subscribe","tenant":"t","channel":"a.#"}          {"event":"subscribed","tenant":"t","channel":"a.#"}
 //	                                                             {"event":"ready","tenant":"t","channel":"a.#"}
+//	{"action":"subscribe",…,"policy":"latest"}                  see Slow consumers
 //	{"action":"unsubscribe","tenant":"t","channel":"a.#"}        {"event":"unsubscribed","tenant":"t","channel":"a.#"}
 //	{"action":"publish","tenant":"t","channel":"a","payload":"x"}   {"event":"published","id":…}, only if there was an id
 //	{"action":"ping"}                                            {"event":"pong"}
@@ -68,6 +69,17 @@
 // A payload that is not UTF-8 is "payload_base64" instead, both ways. "action" may be left out of a publication. "id", a
 // string or a number, comes back in the reply. "mode" of a publication is "broadcast", "deliver-one-low-latency" or
 // "deliver-one-random". Unknown members are ignored; a wrong type is bad_json.
+//
+// # Slow consumers
+//
+// Where the queue of a connection is full, the oldest deliveries in it are dropped. "policy" of a JSON subscription says what else is to be done with its messages:
+//
+//	drop_oldest   nothing else; the default, and what a SUB line means
+//	latest        a message takes the place of the one of the same channel that still waits, so that one at most does. The client is not told.
+//	close         rather than that a message is dropped, the connection is closed with 1013, after what is queued
+//
+// Where several subscriptions of a connection match a message, the one that loses least counts: close before drop_oldest before latest. Subscribing again to the
+// same pattern changes the policy for messages to come. A message for one subscriber is never replaced.
 //
 // # Closing
 //

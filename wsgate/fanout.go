@@ -58,7 +58,12 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 // push puts a message into the outbox of a target.
 func (f *fanout) push(t target, m channel.Message) bool {
 	box := t.to.box
-	taken, owes := box.push(f.frame(t.set, t.to.json.Load(), m))
+	var taken, owes bool
+	if t.policy == dropOldest {
+		taken, owes = box.push(f.frame(t.set, t.to.json.Load(), m))
+	} else {
+		taken, owes = f.pushPicky(t, m)
+	}
 	if owes {
 		f.owed = append(f.owed, box)
 	}
@@ -126,12 +131,14 @@ type fanout struct {
 	steps   map[step]int
 	names   []channel.Pattern
 	owed    []*outbox // to be flushed
+	tail    *fanout   // for the last message of a batch, or nil
 }
 
 // target is a connection that gets the message by the patterns of a set.
 type target struct {
-	to  *subscriber
-	set int
+	to     *subscriber
+	set    int
+	policy policy
 }
 
 // step is a set and the interest to be added to it.
@@ -163,6 +170,9 @@ func (f *fanout) reset() {
 	clear(f.steps)
 	clear(f.owed)
 	f.matched, f.targets, f.sets, f.owed = f.matched[:0], f.targets[:0], f.sets[:1], f.owed[:0]
+	if f.tail != nil {
+		f.tail.reset()
+	}
 }
 
 // collect finds the targets behind the matched interests. Hub.mu is held for reading.
@@ -170,7 +180,7 @@ func (f *fanout) collect() {
 	if len(f.matched) == 1 {
 		set := f.grow(0, f.matched[0])
 		for _, s := range f.matched[0].subscriptions {
-			f.targets = append(f.targets, target{s.to, set})
+			f.targets = append(f.targets, target{s.to, set, s.policy})
 		}
 		return
 	}
@@ -179,13 +189,14 @@ func (f *fanout) collect() {
 		for _, s := range in.subscriptions {
 			if at, known := f.index[s.to]; known {
 				f.targets[at].set = f.grow(f.targets[at].set, in)
+				f.targets[at].policy = max(f.targets[at].policy, s.policy)
 				continue
 			}
 			if fresh < 0 {
 				fresh = f.grow(0, in)
 			}
 			f.index[s.to] = len(f.targets)
-			f.targets = append(f.targets, target{s.to, fresh})
+			f.targets = append(f.targets, target{s.to, fresh, s.policy})
 		}
 	}
 }

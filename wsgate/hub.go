@@ -48,6 +48,8 @@ type subscription struct {
 	to *subscriber
 	of *interest
 	at int // position in of.subscriptions; Hub.mu guards it
+
+	policy policy // Hub.mu guards it
 }
 
 // subscriber is a connection as the Hub sees it.
@@ -55,7 +57,8 @@ type subscriber struct {
 	box  *outbox
 	json atomic.Bool // deliver in JSON
 
-	held map[*interest]*subscription // belongs to the connection's reader, which makes all calls that change it
+	picky bool                        // a subscription has or had a policy other than the default; only the connection's reader changes it
+	held  map[*interest]*subscription // belongs to the connection's reader, which makes all calls that change it
 }
 
 // NewHub returns an empty Hub.

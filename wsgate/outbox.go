@@ -40,14 +40,15 @@ type outbox struct {
 	mu      sync.Mutex
 	replies []byte // whole frames, put together
 	frames  frameQueue
-	cut     []byte    // rest of a delivery that was written in part: precedes all else
-	owed    bool      // somebody will flush
-	flushed time.Time // when flush last wrote
-	last    []byte    // close frame, once there is to be one
-	corked  bool      // deliveries wait for a reply that must come first
-	writing bool      // drain runs
-	closed  bool      // nothing is taken in or out any more
-	why     closing   // the first reason to end
+	picky   *pickiness // nil: no delivery has a policy of its own
+	cut     []byte     // rest of a delivery that was written in part: precedes all else
+	owed    bool       // somebody will flush
+	flushed time.Time  // when flush last wrote
+	last    []byte     // close frame, once there is to be one
+	corked  bool       // deliveries wait for a reply that must come first
+	writing bool       // drain runs
+	closed  bool       // nothing is taken in or out any more
+	why     closing    // the first reason to end
 	slow    slowness
 	pace    pace
 	endAt   time.Time // when the connection began to end, or zero
@@ -149,6 +150,10 @@ func (b *outbox) makeRoom(f frames, now time.Time) bool {
 	tooLong := now.Sub(b.slow.since) >= b.limits.overflow
 	before := b.frames.len()
 	for b.frames.len() > 0 && (tooLong || b.crowded(len(f.bytes), f.messages)) {
+		if !tooLong && b.picky.keeps(b.frames.popped) {
+			tooLong = true
+			break
+		}
 		b.frames.pop()
 	}
 	drops := uint64(before - b.frames.len())

@@ -48,7 +48,7 @@ func (c closing) frame() []byte {
 type counters struct {
 	open                                                                                 atomic.Int64
 	opened, refused, refusedAddress, tooFast, messagesIn, messagesOut, bytesIn, bytesOut atomic.Uint64
-	dropsSlow, dropsTooLarge, dropsEnded                                                 atomic.Uint64
+	replaced, dropsSlow, dropsTooLarge, dropsEnded                                       atomic.Uint64
 	errors                                                                               [numCodes]atomic.Uint64
 	closings                                                                             [numClosings]atomic.Uint64
 }
@@ -73,6 +73,7 @@ type Stats struct {
 // Drops counts deliveries that did not reach a connection, by reason.
 type Drops struct {
 	Slow     uint64 // the connection's queue was full
+	Replaced uint64 // by a newer message of the same channel, as a subscription with policy latest wants; clients are not told
 	TooLarge uint64 // the frame was larger than the queue, or listed more patterns than HubConfig.MaxFrame allows
 	Ended    uint64 // the connection ended with deliveries in its queue
 }
@@ -83,7 +84,7 @@ type Closed struct {
 	Protocol uint64 // WebSocket protocol broken, or a message over the read limit
 	Policy   uint64 // too many bad frames
 	Rate     uint64 // published too fast for too long
-	Slow     uint64 // queue overflowing for Timing.Overflow
+	Slow     uint64 // queue overflowing for Timing.Overflow, or with a delivery of policy close
 	Stalled  uint64 // nothing written for Timing.Write
 	Silent   uint64 // no answer to a ping within Timing.Pong
 	Revoked  uint64 // the token it came in with was revoked
@@ -101,7 +102,7 @@ func (c *counters) snapshot() Stats {
 		BytesIn:     c.bytesIn.Load(),
 		MessagesOut: c.messagesOut.Load(),
 		BytesOut:    c.bytesOut.Load(),
-		Drops:       Drops{Slow: c.dropsSlow.Load(), TooLarge: c.dropsTooLarge.Load(), Ended: c.dropsEnded.Load()},
+		Drops:       Drops{Slow: c.dropsSlow.Load(), Replaced: c.replaced.Load(), TooLarge: c.dropsTooLarge.Load(), Ended: c.dropsEnded.Load()},
 		Closed: Closed{
 			Lost:     c.closings[closeLost].Load(),
 			Protocol: c.closings[closeProtocol].Load(),
