@@ -71,7 +71,7 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 		}
 		s.tenant, s.channel = tenant, name
 	}
-	if len(p.payload) <= channel.MaxPayloadLen && !s.affordable(len(s.tenant)+len(s.channel)+len(p.payload)) {
+	if len(p.payload) <= channel.MaxPayloadLen && !s.credits.take(len(s.tenant)+len(s.channel)+len(p.payload)) {
 		return errTooFast
 	}
 	if p.mode == channel.Broadcast && len(p.payload) <= channel.MaxPayloadLen {
@@ -239,7 +239,7 @@ func (s *session) publishCommand(ctx context.Context, c command) error {
 	if !s.pass.MayPublish(tenant, c.name) {
 		return fault{code: codePermissionDenied}
 	}
-	if len(c.payload) <= channel.MaxPayloadLen && !s.affordable(len(tenant)+len(c.name)+len(c.payload)) {
+	if len(c.payload) <= channel.MaxPayloadLen && !s.credits.take(len(tenant)+len(c.name)+len(c.payload)) {
 		return errTooFast
 	}
 	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Mode: c.mode, Payload: c.payload}); err != nil {

@@ -73,10 +73,13 @@ func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.Handler
 // guestKey is the key of a request's guest in its context.
 type guestKey struct{}
 
-// withGuest notes for all requests of a connection who is answerable for it.
-func withGuest(ctx context.Context, c net.Conn) context.Context {
+// callers notes for all requests of a connection who is answerable for it, and what they may publish.
+func (s *Server) callers(ctx context.Context, c net.Conn) context.Context {
 	if g := guestOf(c); g != nil {
-		return context.WithValue(ctx, guestKey{}, g)
+		ctx = context.WithValue(ctx, guestKey{}, g)
+	}
+	if s.rates.Messages > 0 || s.rates.Bytes > 0 {
+		ctx = context.WithValue(ctx, callerKey{}, new(caller))
 	}
 	return ctx
 }
@@ -90,13 +93,13 @@ func (s *Server) answerable(next http.Handler) http.Handler {
 			return
 		}
 		s.counts.refusedAddress.Add(1)
-		text, wait := "too many connections of your address", "10"
+		why, wait := fault{codeLimitExceeded, "connections of your address"}, "10"
 		if g.said == tooOften {
-			text, wait = "too many connections of your address in a short time", "1"
+			why, wait = fault{codeRateLimited, "connections of your address"}, "1"
 		}
 		w.Header().Set("Retry-After", wait)
 		w.Header().Set("Connection", "close")
-		http.Error(w, text, http.StatusTooManyRequests)
+		s.refuse(w, why)
 	})
 }
 
@@ -208,7 +211,7 @@ func (s *session) use(conn *frameConn) {
 		room:    make(chan struct{}, 1),
 	}
 	s.subscriber.box = &s.box
-	s.charge(newBudget(s.server.rates.Messages, s.server.rates.Bytes))
+	s.credits.charge(newBudget(s.server.rates.Messages, s.server.rates.Bytes))
 	s.commands = newLimiter(s.server.rates.Commands, float64(s.server.limits.Subscriptions))
 }
 

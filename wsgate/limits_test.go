@@ -1,6 +1,7 @@
 package wsgate
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -55,6 +56,37 @@ func TestPublishRate(t *testing.T) {
 		}
 		console.ask(`{"tenant":"x","channel":"a","payload":"p","id":1}`, `{"event":"error","id":1,"error":"rate_limited","detail":"1"}`)
 		if s := w.server.Stats(); s.TooFast != 8 || s.Errors["rate_limited"] != 3 || s.MessagesIn != 31 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestPublishRateHTTP: requests of one connection are limited like its messages would be.
+func TestPublishRateHTTP(t *testing.T) {
+	inWorld(t, Config{Rates: Rates{Messages: 2}}, func(t *testing.T, w *world) {
+		conn, err := w.net.Host(clientIP).DialContext(t.Context(), "tcp", wsAddr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		in := bufio.NewReader(conn)
+		for i, want := range []int{200, 200, 429, 429, 200} {
+			if i == 4 {
+				time.Sleep(time.Second)
+			}
+			if _, err := io.WriteString(conn, "POST /v1/publish?channel=a HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\np"); err != nil {
+				t.Fatal(err)
+			}
+			response, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(response.Body)
+			if response.StatusCode != want || want == 429 && (response.Header.Get("Retry-After") != "1" || !strings.Contains(string(body), "rate_limited")) {
+				t.Errorf("request %d: %s %s", i, response.Status, body)
+			}
+		}
+		if s := w.server.Stats(); s.TooFast != 2 || s.MessagesIn != 3 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -130,19 +162,19 @@ func TestCommandRate(t *testing.T) {
 func TestSharedBudget(t *testing.T) {
 	shared := newBudget(3, 0)
 	var a, b session
-	a.charge(newBudget(2, 0))
-	a.charge(shared)
-	b.charge(nil)
-	b.charge(shared)
+	a.credits.charge(newBudget(2, 0))
+	a.credits.charge(shared)
+	b.credits.charge(nil)
+	b.credits.charge(shared)
 	for i, want := range []struct {
 		who   *session
 		taken bool
 	}{{&a, true}, {&a, true}, {&a, false}, {&b, true}, {&b, false}} {
-		if taken := want.who.affordable(1); taken != want.taken {
+		if taken := want.who.credits.take(1); taken != want.taken {
 			t.Errorf("publication %d: taken %v", i, taken)
 		}
 	}
-	if !(&session{}).affordable(1 << 30) {
+	if !(&session{}).credits.take(1 << 30) {
 		t.Error("no budget, yet a limit")
 	}
 }
@@ -155,13 +187,13 @@ func TestCredit(t *testing.T) {
 		shared := newBudget(messages, bytes)
 		sessions := make([]session, rapid.IntRange(1, 3).Draw(r, "sessions"))
 		for i := range sessions {
-			sessions[i].charge(shared)
+			sessions[i].credits.charge(shared)
 		}
 		began := time.Now()
 		taken, total := 0, 0
 		for range 300 {
 			n := rapid.IntRange(0, 2000).Draw(r, "n")
-			if sessions[rapid.IntRange(0, len(sessions)-1).Draw(r, "who")].affordable(n) {
+			if sessions[rapid.IntRange(0, len(sessions)-1).Draw(r, "who")].credits.take(n) {
 				taken++
 				total += n
 			}
@@ -179,17 +211,17 @@ func TestCredit(t *testing.T) {
 // TestBudgetAllocatesNothing pins what a message costs.
 func TestBudgetAllocatesNothing(t *testing.T) {
 	var s session
-	s.charge(newBudget(1e12, 1e15))
-	if n := testing.AllocsPerRun(100, func() { s.affordable(100) }); n != 0 {
+	s.credits.charge(newBudget(1e12, 1e15))
+	if n := testing.AllocsPerRun(100, func() { s.credits.take(100) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
 
 func BenchmarkBudget(b *testing.B) {
 	var s session
-	s.charge(newBudget(1e12, 1e15))
+	s.credits.charge(newBudget(1e12, 1e15))
 	for b.Loop() {
-		s.affordable(100)
+		s.credits.take(100)
 	}
 }
 

@@ -195,6 +195,10 @@ func TestOpenAPIIsTrue(t *testing.T) {
 			drive(w, page, "", "{}", bearer(master), 503)
 		}
 	})
+	inWorld(t, Config{Limits: Limits{PerAddress: 1}}, func(t *testing.T, w *world) {
+		w.dial()
+		drive(w, "POST /v1/publish", "?channel=a", "p", "X: y", 429)
+	})
 	if len(missing) > 0 {
 		t.Errorf("documented and never seen: %q", slices.Sorted(maps.Keys(missing)))
 	}

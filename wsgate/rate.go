@@ -97,21 +97,46 @@ type strikes struct {
 	at      time.Time
 }
 
-// affordable takes a publication of n bytes from all budgets of the session.
-func (s *session) affordable(n int) bool {
-	for i := range s.credits {
-		if !s.credits[i].take(n) {
+// credits are from all budgets that a publication is taken from.
+type credits []credit
+
+// take takes a publication of n bytes from all of them.
+func (c credits) take(n int) bool {
+	for i := range c {
+		if !c[i].take(n) {
 			return false
 		}
 	}
 	return true
 }
 
-// charge has every publication of the session taken from a budget, besides others; nil changes nothing.
-func (s *session) charge(b *budget) {
+// charge has every publication taken from a budget, besides others; nil changes nothing.
+func (c *credits) charge(b *budget) {
 	if b != nil {
-		s.credits = append(s.credits, credit{from: b})
+		*c = append(*c, credit{from: b})
 	}
+}
+
+// caller is an HTTP connection that may publish: the same budgets as a WebSocket's, made when it first does. Its requests come one after the other.
+type caller struct {
+	credits credits
+	known   bool
+}
+
+// callerKey is the key of a request's caller in its context.
+type callerKey struct{}
+
+// affordable takes a publication of n bytes, made by a request.
+func (s *Server) affordable(ctx context.Context, n int) bool {
+	c, _ := ctx.Value(callerKey{}).(*caller)
+	if c == nil {
+		return true
+	}
+	if !c.known {
+		c.known = true
+		c.credits.charge(newBudget(s.rates.Messages, s.rates.Bytes))
+	}
+	return c.credits.take(n)
 }
 
 // refuseFast counts a publication over a budget. The client is told once a second at most, how many there were; and when it has been told too often, it is closed.

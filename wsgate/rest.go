@@ -34,6 +34,11 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if err == nil && !pass.MayPublish(m.Tenant, m.Channel) {
 		err = fault{code: codePermissionDenied}
 	}
+	if err == nil && !s.affordable(r.Context(), len(m.Tenant)+len(m.Channel)+len(m.Payload)) {
+		s.counts.tooFast.Add(1)
+		w.Header().Set("Retry-After", "1")
+		err = fault{code: codeRateLimited}
+	}
 	if err == nil {
 		err = s.broker.Publish(r.Context(), m)
 	}

@@ -127,7 +127,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
 		MaxHeaderBytes:    s.limits.HeaderBytes,
-		ConnContext:       withGuest,
+		ConnContext:       s.callers,
 		BaseContext:       func(net.Listener) context.Context { return inner },
 		ErrorLog:          log.New(debugLog{s.log}, "", 0),
 		TLSConfig:         s.tls,

@@ -34,7 +34,7 @@ type session struct {
 	// Of the reader alone.
 	badFrames int
 	pending   pending
-	credits   []credit // that each publication is taken from
+	credits   credits // that each publication is taken from
 	strikes   strikes
 	commands  *rate.Limiter // of subscribing and unsubscribing; nil: no limit
 	wanted    []command     // what an event stream is to subscribe
