@@ -182,7 +182,14 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	// From the moment the Hub knows of the subscription deliveries may come for it: hold them until the reply is queued.
 	s.box.cork()
 	defer s.box.uncork()
+	if !s.server.shares.reserve(s.share) {
+		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions with this token", s.server.shares.subscriptions)}
+	}
+	before := len(s.subscriber.held)
 	in := s.server.hub.subscribe(&s.subscriber, tenant, pattern, s.server.limits.Subscriptions)
+	if len(s.subscriber.held) == before { // no more than there were
+		s.share.release(1)
+	}
 	if in == nil {
 		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions", s.server.limits.Subscriptions)}
 	}
@@ -212,6 +219,7 @@ func (s *session) unsubscribe(ctx context.Context, c command) error {
 		return err
 	}
 	if in := s.server.hub.unsubscribe(&s.subscriber, tenant, pattern); in != nil {
+		s.share.release(1)
 		s.server.hub.settle(in, s.server.broker.SetInterest, nil)
 	}
 	s.answer(ctx, reply{event: eventUnsubscribed, tenant: tenant, name: pattern.String(), id: c.id})

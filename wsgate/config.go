@@ -36,20 +36,28 @@ type Config struct {
 
 // Limits bounds what clients can take. A zero field means its default.
 type Limits struct {
-	Connections   int // WebSocket, open at a time; more get 503. Default 65,536
-	PerAddress    int // connections of any kind of an address (IPv6: of a /64), open at a time; more get 429. Default no limit
+	Connections   int  // WebSocket, open at a time; more get 503. Default 65,536
+	PerAddress    int  // connections of any kind of an address (IPv6: of a /64), open at a time; more get 429. Default no limit
+	SpareLoopback bool // addresses of this machine, such as a proxy's, have no limits per address
+
+	PerToken      int // connections with one token, open at a time on this node; more get 429. Default no limit
 	Subscriptions int // of a connection; at most 65,535. Default 10,000
-	QueueBytes    int // waiting for a connection; the oldest are dropped beyond. Default 16 MiB
-	QueueFrames   int // the same as a number of deliveries. Default 32,768
-	BadFrames     int // malformed binary messages before a connection is closed. Default 16
-	Strikes       int // ERR:rate_limited, less than a minute apart, before a connection is closed. Default 30
-	HeaderBytes   int // of an HTTP request. Default 16 KiB
+	// TokenSubscriptions bounds those of all connections with one token, on this node. Default no limit
+	TokenSubscriptions int
+	QueueBytes         int // waiting for a connection; the oldest are dropped beyond. Default 16 MiB
+	QueueFrames        int // the same as a number of deliveries. Default 32,768
+	BadFrames          int // malformed binary messages before a connection is closed. Default 16
+	Strikes            int // ERR:rate_limited, less than a minute apart, before a connection is closed. Default 30
+	HeaderBytes        int // of an HTTP request. Default 16 KiB
 }
 
 // Rates bounds how much clients can do in a second. A second's worth can come at once. Zero means no limit.
 type Rates struct {
 	Messages float64 // published by a connection; what is over is refused
 	Bytes    float64 // of tenant, channel and payload, published by a connection; what is over is refused. At least one message is taken
+	// TokenMessages and TokenBytes are the same for all connections and requests with one token, on this node.
+	TokenMessages, TokenBytes float64
+
 	Commands float64 // to subscribe and unsubscribe, of a connection; 10,000 can come at once, or as many as Limits.Subscriptions. What is over waits
 	Connects float64 // connections of any kind of an address (IPv6: of a /64); ten seconds' worth can come at once. What is over gets 429
 }
@@ -76,13 +84,13 @@ func (c Config) validate() error {
 		faults = append(faults, errors.New("no Broker"))
 	}
 	l, t := c.Limits, c.Timing
-	if min(l.Connections, l.PerAddress, l.Subscriptions, l.QueueBytes, l.QueueFrames, l.BadFrames, l.Strikes, l.HeaderBytes) < 0 {
+	if min(l.Connections, l.PerAddress, l.PerToken, l.Subscriptions, l.TokenSubscriptions, l.QueueBytes, l.QueueFrames, l.BadFrames, l.Strikes, l.HeaderBytes) < 0 {
 		faults = append(faults, fmt.Errorf("negative limit: %+v", l))
 	}
 	if l.Subscriptions > math.MaxUint16 {
 		faults = append(faults, fmt.Errorf("%d subscriptions do not fit a delivery, limit %d", l.Subscriptions, math.MaxUint16))
 	}
-	if r := c.Rates; min(r.Messages, r.Bytes, r.Commands, r.Connects) < 0 {
+	if r := c.Rates; min(r.Messages, r.Bytes, r.TokenMessages, r.TokenBytes, r.Commands, r.Connects) < 0 {
 		faults = append(faults, fmt.Errorf("negative rate: %+v", r))
 	}
 	if min(t.Request, t.Ping, t.Pong, t.Write, t.Overflow, t.Spread, t.Close) < 0 {

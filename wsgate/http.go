@@ -141,16 +141,30 @@ func (g *gathering) admit(ctx context.Context, w http.ResponseWriter, text strin
 		counts.open.Add(-1)
 		return
 	}
+	share, ok := g.server.shares.enter(pass.ID(), time.Now())
+	if !ok {
+		g.server.leave(pass)
+		counts.open.Add(-1)
+		counts.refused.Add(1)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "too many connections with this token", http.StatusTooManyRequests)
+		return
+	}
 	s, err := accept(pass)
 	if err != nil {
+		g.server.shares.leave(share, time.Now())
 		g.server.leave(pass)
 		counts.open.Add(-1)
 		g.server.log.Debug().Str("remote", r.RemoteAddr).Err(err).Msg("upgrade refused")
 		return
 	}
 	s.pass = pass
+	if s.share = share; share != nil {
+		s.credits.charge(share.budget)
+	}
 	counts.opened.Add(1)
 	if !g.add(ctx, s) {
+		g.server.shares.leave(share, time.Now())
 		g.server.leave(pass)
 		counts.open.Add(-1)
 		counts.refused.Add(1)

@@ -43,6 +43,12 @@ func newBudget(messages, bytes float64) *budget {
 	return b
 }
 
+// take takes a publication of n bytes, for a request.
+func (b *budget) take(n int) bool {
+	now := time.Now()
+	return (b.messages == nil || b.messages.AllowN(now, 1)) && (b.bytes == nil || b.bytes.AllowN(now, n))
+}
+
 // newLimiter is a limiter of so much a second, and so much, but one at least, at once. Nil means no limit.
 func newLimiter(perSecond, burst float64) *rate.Limiter {
 	if perSecond <= 0 {
@@ -126,8 +132,11 @@ type caller struct {
 // callerKey is the key of a request's caller in its context.
 type callerKey struct{}
 
-// affordable takes a publication of n bytes, made by a request.
-func (s *Server) affordable(ctx context.Context, n int) bool {
+// affordable takes a publication of n bytes, made by a request with a token.
+func (s *Server) affordable(ctx context.Context, with *share, n int) bool {
+	if with != nil && with.budget != nil && !with.budget.take(n) {
+		return false
+	}
 	c, _ := ctx.Value(callerKey{}).(*caller)
 	if c == nil {
 		return true

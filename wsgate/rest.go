@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
@@ -30,11 +31,17 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.leave(pass)
+	share, ok := s.shares.enter(pass.ID(), time.Now())
+	if !ok {
+		s.refuse(w, fault{code: codeRateLimited, detail: "too many connections with this token"})
+		return
+	}
+	defer func() { s.shares.leave(share, time.Now()) }()
 	m, err := readPublication(w, r)
 	if err == nil && !pass.MayPublish(m.Tenant, m.Channel) {
 		err = fault{code: codePermissionDenied}
 	}
-	if err == nil && !s.affordable(r.Context(), len(m.Tenant)+len(m.Channel)+len(m.Payload)) {
+	if err == nil && !s.affordable(r.Context(), share, len(m.Tenant)+len(m.Channel)+len(m.Payload)) {
 		s.counts.tooFast.Add(1)
 		w.Header().Set("Retry-After", "1")
 		err = fault{code: codeRateLimited}

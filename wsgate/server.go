@@ -50,6 +50,7 @@ type Server struct {
 	tls      *tls.Config
 	limits   Limits
 	rates    Rates
+	shares   *shares
 	visitors *visitors
 	timing   Timing
 	draining atomic.Bool
@@ -82,6 +83,7 @@ func New(cfg Config) (*Server, error) {
 		tls:       cfg.TLS,
 		limits:    cfg.Limits.withDefaults(),
 		rates:     cfg.Rates,
+		shares:    newShares(cfg.Limits, cfg.Rates),
 		visitors:  newVisitors(cfg.Limits.PerAddress, cfg.Rates.Connects),
 		timing:    cfg.Timing.withDefaults(),
 		serving:   map[*gathering]struct{}{},
@@ -117,7 +119,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.warnIfOpen(l.Addr())
-	g := &gathering{server: s, door: &door{Listener: l, visitors: s.visitors, unheard: func() { s.counts.refusedAddress.Add(1) }}, sessions: map[*session]struct{}{}}
+	g := &gathering{server: s, door: &door{Listener: l, spareLoopback: s.limits.SpareLoopback, visitors: s.visitors, unheard: func() { s.counts.refusedAddress.Add(1) }}, sessions: map[*session]struct{}{}}
 	upgrade := func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }
 	stream := func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }
 	g.web = &http.Server{

@@ -21,6 +21,7 @@ const maxReadies = 1000
 type session struct {
 	server *Server
 	pass   *access.Pass    // nil: an open gateway's
+	share  *share          // with other connections of its token; nil: nothing is limited
 	ws     *websocket.Conn // nil: an event stream
 	conn   *frameConn
 	remote string
@@ -143,7 +144,9 @@ func (s *session) finish(err error) {
 	s.box.drop(closeLost, time.Now())
 	s.conn.abort()
 	s.box.writers.Wait()
+	s.share.release(len(s.subscriber.held))
 	s.server.hub.leave(&s.subscriber, s.server.broker.SetInterest)
+	s.server.shares.leave(s.share, time.Now())
 	s.server.leave(s.pass)
 	s.hangUp()
 	s.server.counts.closings[s.box.reason()].Add(1)
