@@ -165,7 +165,20 @@ func New(cfg Config) (*Endpoint, error) {
 		e.stop()
 		return nil, fmt.Errorf("forward: listen: %w", err)
 	}
+	warnOfBuffers(cfg.Log, cfg.Socket)
 	return e, nil
+}
+
+// leastBuffer is enough for a burst of some ms at the rate of a fast link. Quic-go asks for 7 MiB.
+const leastBuffer = 2 << 20
+
+// warnOfBuffers says so where the system gives the socket so little room that bursts are lost.
+func warnOfBuffers(log zerolog.Logger, socket net.PacketConn) {
+	receive, send := bufferSizes(socket)
+	if receive > 0 && receive < leastBuffer || send > 0 && send < leastBuffer {
+		log.Warn().Int("receive", receive).Int("send", send).
+			Msg("the UDP socket's buffers are small, and bursts may be lost; to allow more: sysctl -w net.core.rmem_max=7500000 net.core.wmem_max=7500000")
+	}
 }
 
 type connKey struct{}
