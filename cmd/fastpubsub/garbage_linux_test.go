@@ -59,7 +59,7 @@ func TestGarbage(t *testing.T) {
 			wave(count)
 			after := resident()
 			t.Logf("%d connections, %d failed: resident %d KiB at first, %d KiB after 1000, %d KiB after all", count, failed.Load(), started>>10, before>>10, after>>10)
-			if after > before+heapFloor+16<<20 { // the collector lets the heap grow by its floor and what lives before it runs
+			if !raced() && after > before+heapFloor+16<<20 { // the collector lets the heap grow by its floor and what lives before it runs
 				t.Errorf("resident memory grew from %d to %d KiB", before>>10, after>>10)
 			}
 			roundTrip(t, p, p)
