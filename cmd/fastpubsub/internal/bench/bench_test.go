@@ -190,6 +190,14 @@ type mischief struct {
 }
 
 func (b *mischief) Publish(_ context.Context, m channel.Message) error {
+	for payload := range m.Payloads {
+		b.pass(channel.Message{Tenant: m.Tenant, Channel: m.Channel, Mode: m.Mode, Payload: payload})
+	}
+	return nil
+}
+
+// pass passes one message on, or not.
+func (b *mischief) pass(m channel.Message) {
 	s, _ := parseStamp(m.Payload)
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,7 +207,7 @@ func (b *mischief) Publish(_ context.Context, m channel.Message) error {
 			b.hub.Deliver(*b.held)
 			b.held = nil
 		}
-		return nil
+		return
 	}
 	switch b.kind {
 	case "lost":
@@ -211,7 +219,6 @@ func (b *mischief) Publish(_ context.Context, m channel.Message) error {
 		b.held = &m
 		time.AfterFunc(50*time.Millisecond, b.release) // should none come after it
 	}
-	return nil
 }
 
 // release delivers what is held.
