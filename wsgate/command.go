@@ -182,15 +182,13 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	// From the moment the Hub knows of the subscription deliveries may come for it: hold them until the reply is queued.
 	s.box.cork()
 	defer s.box.uncork()
-	if !s.server.shares.reserve(s.share) {
+	again := s.share != nil && s.server.hub.holds(&s.subscriber, tenant, pattern) // which is none more
+	if !again && !s.server.shares.reserve(s.share) {
 		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions with this token", s.server.shares.subscriptions)}
 	}
-	before := len(s.subscriber.held)
 	in := s.server.hub.subscribe(&s.subscriber, tenant, pattern, s.server.limits.Subscriptions)
-	if len(s.subscriber.held) == before { // no more than there were
-		s.share.release(1)
-	}
 	if in == nil {
+		s.share.release(1)
 		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions", s.server.limits.Subscriptions)}
 	}
 	s.server.hub.setPolicy(s.subscriber.held[in], c.policy)

@@ -96,6 +96,14 @@ func (h *Hub) subscribe(to *subscriber, tenantName string, p channel.Pattern, li
 	return in
 }
 
+// holds tells whether the subscriber has such a subscription.
+func (h *Hub) holds(to *subscriber, tenantName string, p channel.Pattern) bool {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	in := h.find(tenantName, p)
+	return in != nil && to.held[in] != nil
+}
+
 // unsubscribe removes a subscription and returns its interest, which the caller owes a settle; or nil if there was none.
 func (h *Hub) unsubscribe(to *subscriber, tenantName string, p channel.Pattern) *interest {
 	h.mu.Lock()

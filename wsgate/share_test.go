@@ -46,6 +46,7 @@ func TestShareOfSubscriptions(t *testing.T) {
 		}
 		b.ask("SUB:t:a.1", "OK:SUB:t:a.1")
 		b.ask("SUB:t:a.2", full)
+		b.ask("SUB:t:a.1", "OK:SUB:t:a.1") // nor is it here, where there may be no more
 		a.ask("UNSUB:t:a.2", "OK:UNSUB:t:a.2")
 		a.ask("UNSUB:t:a.2", "OK:UNSUB:t:a.2")
 		b.ask("SUB:t:a.2", "OK:SUB:t:a.2")
