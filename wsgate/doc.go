@@ -76,7 +76,7 @@
 //
 //	drop_oldest   nothing else; the default, and what a SUB line means
 //	latest        a message takes the place of the one of the same channel that still waits, so that one at most does. The client is not told.
-//	close         rather than that a message is dropped, the connection is closed with 1013, after what is queued
+//	close         rather than that a message is dropped, the connection is closed with 1013, after what is queued and can be written within Timing.Close
 //
 // Where several subscriptions of a connection match a message, the one that loses least counts: close before drop_oldest before latest. Subscribing again to the
 // same pattern changes the policy for messages to come. A message for one subscriber is never replaced.

@@ -36,7 +36,15 @@ func (b *outbox) overdue(now time.Time) (closing, bool) {
 	if b.pace.stalled(b.writing, now, b.limits.stall) {
 		return closeStalled, true
 	}
-	return b.why, !b.endAt.IsZero() && now.Sub(b.endAt) >= b.limits.linger
+	if b.endAt.IsZero() || now.Sub(b.endAt) < b.limits.linger {
+		return b.why, false
+	}
+	if b.why == closeSlow && !b.closed && b.frames.len() > 0 { // who is too slow for the queue is for the rest of it as well, but is to know why it ends
+		b.counts.dropsEnded.Add(uint64(b.frames.len()))
+		b.frames, b.endAt = frameQueue{}, now
+		return b.why, false
+	}
+	return b.why, true
 }
 
 // noticeInterval is the shortest time between two notices of drops.

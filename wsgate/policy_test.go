@@ -158,6 +158,33 @@ func TestCloseInstead(t *testing.T) {
 	})
 }
 
+// TestCloseInsteadOfLaggard: who does not take what is queued in time misses the end of it, but hears why the connection is closed.
+func TestCloseInsteadOfLaggard(t *testing.T) {
+	policyWorld(t, func(t *testing.T, w *world, c *rawClient) {
+		c.subscribe("a", "close")
+		w.stuff("a")
+		taken := w.feed("a", 0, 1000)
+		time.Sleep(6 * time.Second) // longer than Timing.Close, but no batch takes longer than Timing.Write
+		if s := w.server.Stats(); s.Closed.Slow+s.Closed.Stalled != 0 {
+			t.Fatalf("cut: %+v", s)
+		}
+		closed := ""
+		got := c.numbers(func(f frame) {
+			if f.op == opClose {
+				closed = string(f.payload)
+				c.send(opClose, f.payload[:2])
+			}
+		})
+		if closed != "\x03\xf5slow consumer" || len(got["a"]) >= taken {
+			t.Errorf("closed with %q after %d of %d", closed, len(got["a"]), taken)
+		}
+		time.Sleep(time.Second)
+		if s := w.server.Stats(); s.Closed.Slow != 1 || s.Drops.Ended == 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // TestPolicyOfSeveral: drop_oldest goes before latest; subscribing again changes the policy.
 func TestPolicyOfSeveral(t *testing.T) {
 	policyWorld(t, func(t *testing.T, w *world, c *rawClient) {
