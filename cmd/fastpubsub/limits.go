@@ -19,7 +19,7 @@ type limitOptions struct {
 	RateBytes         float64       `default:"0" help:"Bytes a second that a connection may publish; more are refused. 0: no limit." group:"limits"`
 	RateTokenMessages float64       `default:"0" help:"Messages a second that all with one token may publish on this node. 0: no limit." group:"limits"`
 	RateTokenBytes    float64       `default:"0" help:"Bytes a second that all with one token may publish on this node. 0: no limit." group:"limits"`
-	RateSubscriptions float64       `default:"1000" help:"Times a second that a connection may subscribe and unsubscribe; more wait. 0: no limit." group:"limits"`
+	RateSubscriptions float64       `default:"1000" help:"Times a second that a connection may subscribe and unsubscribe, after as many at once as it may have subscriptions; more wait. 0: no limit." group:"limits"`
 	RateConnections   float64       `default:"200" help:"Connections a second from one address (IPv6: one /64), and ten seconds' worth at once; more get 429. 0: no limit, for a node behind a proxy." group:"limits"`
 	HandshakeTimeout  time.Duration `default:"5s" help:"Time for a client's TLS handshake, and for the head of its request." group:"limits"`
 }

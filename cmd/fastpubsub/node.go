@@ -33,7 +33,7 @@ type nodeCommand struct {
 	Region       string        `help:"Region of this node, for people and clients."`
 	Geo          string        `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
 	DataDir      string        `help:"Directory that keeps the node's key, the members last known, and which tokens were revoked; without it every start is a new node." placeholder:"DIR" type:"path"`
-	Drain        time.Duration `default:"25s" help:"How long clients have to go elsewhere after SIGTERM; less than whatever kills the process. A second signal ends the wait."`
+	Drain        time.Duration `default:"25s" help:"How long clients have to go elsewhere after SIGTERM. Ten seconds more may pass until the process ends, so whatever kills it should wait for longer. A second signal ends the wait."`
 	DrainSpread  time.Duration `default:"10s" help:"Time over which a node that drains tells its clients to reconnect; at least 10s less than --drain."`
 	Open         bool          `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
 	tokenOptions `embed:""`
