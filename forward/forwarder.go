@@ -68,6 +68,7 @@ type split struct {
 	branches []branch
 	left     []wire.Destination // still to be sent to
 	head     []byte
+	leave    bool // the writing is left to the links' flushers
 }
 
 // Spread publishes a message from its origin to nodes with interest: numbered and kept until they have acknowledged it. It waits for room on
@@ -108,12 +109,13 @@ func (f *Forwarder) originate(m *wire.Message) {
 	m.Via = m.Via[:0]
 }
 
-// offer sends to one destination if there is a route with room.
+// offer sends to one destination if there is a route with room. The caller may hold a lock.
 func (f *Forwarder) offer(m *wire.Message, d wire.Destination) error {
 	s := f.scratch.Get().(*split)
 	defer f.scratch.Put(s)
-	s.left = append(s.left[:0], d)
+	s.left, s.leave = append(s.left[:0], d), true
 	full, missing := f.step(s, m, nil)
+	s.leave = false
 	switch {
 	case missing > 0:
 		return ErrNoRoute
@@ -153,6 +155,9 @@ func (f *Forwarder) send(ctx context.Context, m *wire.Message, s *split, from *L
 		} else {
 			timer.Reset(left)
 		}
+		if from != nil { // what the link brought before
+			f.endpoint.cfg.Delivered()
+		}
 		waited := time.Now()
 		select {
 		case <-full.Space():
@@ -172,7 +177,7 @@ func (f *Forwarder) step(s *split, m *wire.Message, from *Link) (full *Link, mis
 	for i := range s.branches {
 		b := &s.branches[i]
 		s.head = wire.AppendMessageHead(s.head[:0], m, b.destinations)
-		switch err := b.link.sendMessage(m, s.head); {
+		switch err := b.link.sendMessage(m, s.head, s.leave); {
 		case err == nil && m.Class != wire.ClassPublish:
 		case err == nil && from == nil:
 			counters.Originated.Add(1)

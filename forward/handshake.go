@@ -225,6 +225,7 @@ type lostLane struct{}
 
 func (lostLane) Read([]byte) (int, error)                        { return 0, ErrLinkClosed }
 func (lostLane) Write([]byte) (int, error)                       { return 0, ErrLinkClosed }
+func (lostLane) TryWriteAll([]byte) error                        { return ErrLinkClosed }
 func (lostLane) SendDatagram([]byte) error                       { return ErrLinkClosed }
 func (lostLane) ReceiveDatagram(context.Context) ([]byte, error) { return nil, ErrLinkClosed }
 

@@ -28,8 +28,11 @@ const (
 	wokenAfter = time.Second
 	burstPause = 50 * time.Microsecond
 
-	// promptMessage is how many bytes its sender writes itself if nothing else waits, which saves waking the flusher. A stream takes so few without waiting.
+	// promptMessage is how many bytes its sender writes itself if nothing else waits, which saves waking the flusher.
 	promptMessage = 1000
+	// promptMost is how many such bytes go before the flusher has to write again, whose write ends only when QUIC has sent nearly all of them: a stream takes what
+	// is written without waiting even where it cannot send, and what it holds is in nobody's queue and cannot be taken back.
+	promptMost = 16 << 10
 )
 
 // readLane parses frames until the stream ends.
@@ -176,7 +179,7 @@ func (l *Link) flush(ctx context.Context) error {
 	}
 }
 
-// flushNow writes what a lane holds if nobody writes and a flush need not wait. False: the flusher has to.
+// flushNow writes what a lane holds if nobody writes and a flush need not wait, and never waits itself. False: the flusher has to.
 func (l *Link) flushNow(lane int) bool {
 	select {
 	case l.turn <- struct{}{}:
@@ -190,13 +193,14 @@ func (l *Link) flushNow(lane int) bool {
 	}
 	l.pace.last = now
 	slice := l.nextSlice(lane)
-	if len(slice) > promptMessage+binary.MaxVarintLen64 { // others came meanwhile
+	if len(slice) > promptMessage+binary.MaxVarintLen64 || l.prompt+len(slice) > promptMost { // others came meanwhile, or many before
 		return false
 	}
 	if len(slice) > 0 {
-		if _, err := l.lanes[lane].Write(slice); err != nil {
-			return false // as the flusher finds
+		if l.lanes[lane].TryWriteAll(slice) != nil {
+			return false // no room, or an error that the flusher finds as well
 		}
+		l.prompt += len(slice)
 		l.wrote(lane, len(slice))
 	}
 	return true
@@ -247,6 +251,7 @@ func (l *Link) writeAll() error {
 			if _, err := l.lanes[i].Write(slice); err != nil {
 				return err
 			}
+			l.prompt = 0
 			l.wrote(i, len(slice))
 		}
 		if !wrote {

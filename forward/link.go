@@ -41,6 +41,7 @@ const (
 // lane is one extended CONNECT request, from either end.
 type lane interface {
 	io.ReadWriter
+	TryWriteAll(b []byte) error // all or, with an error, nothing; without waiting
 	SendDatagram(b []byte) error
 	ReceiveDatagram(ctx context.Context) ([]byte, error)
 }
@@ -60,6 +61,7 @@ type Link struct {
 	wake     chan struct{} // something waits to be written; capacity 1
 	turn     chan struct{} // capacity 1: holds a token while somebody writes; a channel, since a write can last
 	pace     pacer         // of whoever has the turn
+	prompt   int           // bytes that senders wrote themselves since the flusher last did; of whoever has the turn
 
 	srtt  atomic.Int64 // ns, as the control plane measures it; 0 unknown
 	heard atomic.Int64 // unix ns of the last frame or datagram
@@ -184,8 +186,9 @@ func (l *Link) laneOf(m *wire.Message) int {
 	return 1 + int(l.endpoint.seed.of(m)%uint64(len(l.lanes)-1))
 }
 
-// sendMessage queues head and payload as one frame. ErrLinkFull means: try after Space.
-func (l *Link) sendMessage(m *wire.Message, head []byte) error {
+// sendMessage queues head and payload as one frame, and may write it itself, unless that is left to the flusher: whoever holds a lock must not tell the
+// control plane that the link is in use. ErrLinkFull means: try after Space.
+func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
 	lane := l.laneOf(m)
 	if lane == controlLane {
 		return l.sendControl(head, m.Payload)
@@ -194,7 +197,7 @@ func (l *Link) sendMessage(m *wire.Message, head []byte) error {
 	switch {
 	case err != nil:
 		return err
-	case !alone || !l.flushNow(lane):
+	case !alone || leave || !l.flushNow(lane):
 		l.signal()
 	}
 	return nil
