@@ -35,7 +35,7 @@ func (h *Hub) deliver(m channel.Message, f *fanout) int {
 	}
 	h.mu.RUnlock()
 
-	if m.Batch && f.longest(m) > largestBatch {
+	if m.Batch && f.longest(m) > min(largestBatch, h.maxFrame) {
 		return h.deliverSingly(m)
 	}
 	room := h.maxFrame - maxFrameHeader - deliveryLen(m, len(m.Payload))
@@ -70,7 +70,8 @@ func (f *fanout) push(t target, m channel.Message) bool {
 	return taken
 }
 
-// largestBatch is how many bytes a batch may take in an outbox at once. Connections that match by very many patterns get its messages one by one.
+// largestBatch is how many bytes a batch may take in an outbox at once. Where it would be more, connections get its messages one by one, as those that match by very many
+// patterns do.
 const largestBatch = 256 << 10
 
 // longest is the greatest length of m, a batch, as encoded for any of its targets.

@@ -77,9 +77,23 @@ func (b *outbox) push(f frames) (taken, owes bool) {
 		return false, false
 	}
 	b.frames.push(f)
-	owes = !b.writing && !b.owed
+	return true, b.owe()
+}
+
+// owe tells whether who pushed owes a flush. A batch that is full gains nothing from one, and a queue that is half full may not wait for it, or
+// what one read of a link brought could overflow it before anybody writes. b.mu is held.
+func (b *outbox) owe() bool {
+	if b.frames.bytes >= batchBytes || !b.easy() {
+		b.wake()
+	}
+	owes := !b.writing && !b.owed
 	b.owed = b.owed || owes
-	return true, owes
+	return owes
+}
+
+// easy tells whether the queue is half empty at least. b.mu is held.
+func (b *outbox) easy() bool {
+	return b.frames.bytes <= b.limits.bytes/2 && b.frames.len() <= b.limits.frames/2
 }
 
 const (
@@ -124,6 +138,7 @@ func (b *outbox) writeNow() {
 	for b.frames.count > 0 {
 		b.frames.pop()
 	}
+	b.slow.since = time.Time{}
 }
 
 // attempt writes without waiting and returns what is left.
@@ -307,7 +322,7 @@ func (b *outbox) take(out *batch) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pace.batches++
-	if b.frames.bytes <= b.limits.bytes/2 && b.frames.len() <= b.limits.frames/2 {
+	if b.easy() {
 		b.slow.since = time.Time{}
 	}
 	if b.closed || !b.pending() {

@@ -89,9 +89,7 @@ func (b *outbox) pushPicky(f frames, p policy, of channelName) (taken, owes bool
 		b.picky.note(&b.frames, p, of)
 		b.frames.push(f)
 	}
-	owes = !b.writing && !b.owed
-	b.owed = b.owed || owes
-	return true, owes
+	return true, b.owe()
 }
 
 // replace puts a delivery in the place of the one of the same channel that waits, if there is one. b.mu is held.
