@@ -61,7 +61,6 @@ func (s *session) run(ctx context.Context) {
 
 // read handles one message after the other until the connection ends.
 func (s *session) read(ctx context.Context) error {
-	defer s.conn.in.release()
 	for {
 		var err error
 		if s.takeAll(ctx) {
@@ -149,6 +148,7 @@ func (s *session) finish(err error) {
 	s.server.shares.leave(s.share, time.Now())
 	s.server.leave(s.pass)
 	s.hangUp()
+	s.conn.in.release()
 	s.server.counts.closings[s.box.reason()].Add(1)
 }
 

@@ -319,8 +319,19 @@ func TestProtocolErrors(t *testing.T) {
 		if f, err := c.readFrame(); err == nil {
 			t.Errorf("got frame %+v", f)
 		}
+		c = w.dial("llps.v1")
+		began := time.Now()
+		if _, err := c.conn.Write(append(maskedFrame(11, nil), maskedFrame(opClose, []byte("\x03\xea"))...)); err != nil { // the answer comes with it
+			t.Fatal(err)
+		}
+		if f := c.next(); f.op != opClose {
+			t.Errorf("got frame %+v", f)
+		}
+		if f, err := c.readFrame(); err == nil || time.Since(began) > time.Second {
+			t.Errorf("got frame %+v, after %v", f, time.Since(began))
+		}
 		synctest.Wait()
-		if s := w.server.Stats(); s.Closed.Protocol != 1 || s.Closed.Lost != 1 {
+		if s := w.server.Stats(); s.Closed.Protocol != 2 || s.Closed.Lost != 1 {
 			t.Errorf("%+v", s.Closed)
 		}
 	})
