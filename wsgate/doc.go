@@ -106,14 +106,15 @@
 // # Who runs what
 //
 // A session's reader goroutine handles one message after the other and calls the Broker itself: while the overlay
-// pushes back, the client is not read from. Deliver puts frames into outboxes. An outbox with something in it has a writer
-// goroutine, which takes out all it can for one write and ends when nothing is left. One goroutine looks at the clock for
-// all sessions of a Serve. The WebSocket library does the handshake and the reading, and answers or sends a close frame
-// in the course of it; everything else is written as whole frames past the library (see frameConn).
+// pushes back, the client is not read from. Broadcasts of one channel that came in one read go to the Broker together (channel.Batch), and are delivered together.
+// Deliver puts frames into outboxes. Who did so flushes them: what is little for few connections it writes itself, as far as the sockets take it at once (not under TLS, and
+// only on Unix). For everything else an outbox with something in it has a writer goroutine, which takes out all it can for one write and ends when nothing is left. One
+// goroutine looks at the clock for all sessions of a Serve. Whole data messages are read past the WebSocket library (see intake), which does the handshake, reads all else, and answers
+// or sends a close frame in the course of it; everything else is written as whole frames past the library, too (see frameConn).
 //
 // A connection's memory is bounded by Limits.QueueBytes, plus a batch being written (64 KiB and one frame), 16 KiB of
-// replies, and a message being read (128 KiB, from a pool). Queued frames are shared by connections. An idle connection
-// takes about 13 KB: 8 KB of heap, half of that net/http's read buffer, and the reader's stack.
+// replies, what was read at once (68 KiB, from a pool), and a message that the library reads (128 KiB, from a pool). Queued frames are shared by connections. An idle connection
+// takes about 5 KB of heap, most of that net/http's read buffer, and the reader's stack.
 //
 // # Invariants
 //
