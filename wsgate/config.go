@@ -42,7 +42,8 @@ type Limits struct {
 
 	PerToken      int // connections with one token, open at a time on this node; more get 429. Default no limit
 	Subscriptions int // of a connection; at most 65,535. Default 10,000
-	// TokenSubscriptions bounds those of all connections with one token, on this node. Default no limit
+	// TokenSubscriptions bounds those of all connections with one token, on this node; a client holds its own twice while it changes connections.
+	// Default no limit
 	TokenSubscriptions int
 	QueueBytes         int // waiting for a connection; the oldest are dropped beyond. Default 16 MiB
 	QueueFrames        int // the same as a number of deliveries. Default 32,768

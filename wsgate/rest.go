@@ -33,6 +33,7 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	defer s.leave(pass)
 	share, ok := s.shares.enter(pass.ID(), time.Now())
 	if !ok {
+		w.Header().Set("Retry-After", "1")
 		s.refuse(w, fault{code: codeRateLimited, detail: "too many connections with this token"})
 		return
 	}

@@ -18,8 +18,8 @@ func TestShareOfConnections(t *testing.T) {
 			t.Errorf("the third: %s", response.Status)
 		}
 		_ = c.conn.Close()
-		if status, _ := w.call("POST", "/v1/publish?tenant=t&channel=a.b", "x", bearer(one)); status != 429 {
-			t.Errorf("a request: %d", status)
+		if answer := w.send("POST", "/v1/publish?tenant=t&channel=a.b", "x", bearer(one)); answer.StatusCode != 429 || answer.Header.Get("Retry-After") == "" {
+			t.Errorf("a request: %s", answer.Status)
 		}
 		w.enter(two)
 		if status, _ := w.call("POST", "/v1/publish?tenant=t&channel=a.b", "x", bearer(two)); status != 200 {

@@ -12,7 +12,7 @@ type limitOptions struct {
 	MaxPerAddress     int           `default:"10000" help:"Connections open at a time from one address (IPv6: one /64); more get 429; loopback has no such limit. 0: no limit, for a node behind a proxy." group:"limits"`
 	MaxSubscriptions  int           `default:"10000" help:"Subscriptions of a connection." group:"limits"`
 	MaxPerToken       int           `default:"0" help:"Connections open at a time with one token, on this node; more get 429. 0: no limit." group:"limits"`
-	MaxTokenSubs      int           `name:"max-token-subscriptions" default:"0" help:"Subscriptions of all connections with one token, on this node. 0: no limit." group:"limits"`
+	MaxTokenSubs      int           `name:"max-token-subscriptions" default:"0" help:"Subscriptions of all connections with one token, on this node. A client that moves to another connection holds its own twice for a while: allow for that. 0: no limit." group:"limits"`
 	MaxHeader         int           `default:"16384" help:"Bytes of the head of an HTTP request." group:"limits"`
 	MaxStrikes        int           `default:"30" help:"How often a connection may be told that it publishes too fast, less than a minute apart, before it is closed." group:"limits"`
 	RateMessages      float64       `default:"0" help:"Messages a second that a connection may publish; more are refused. 0: no limit." group:"limits"`
