@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,20 +94,22 @@ func TestSilentPeer(t *testing.T) {
 func TestDeliveredBeforeWaiting(t *testing.T) {
 	bubble(t, tenMS, func(ctx context.Context, t *testing.T, n *simnet.Net) {
 		a := startStation(ctx, t, n, 1, func(*Config) {})
+		var mu sync.Mutex // guards what follows
 		var came, told time.Time
-		var b *station
-		b = startStation(ctx, t, n, 2, func(c *Config) {
+		b := startStation(ctx, t, n, 2, func(c *Config) {
 			deliver := c.Deliver
 			c.Deliver = func(m *wire.Message) bool {
-				b.locked(func() { came, told = time.Now(), time.Time{} })
+				mu.Lock()
+				came, told = time.Now(), time.Time{}
+				mu.Unlock()
 				return deliver(m)
 			}
 			c.Delivered = func() {
-				b.locked(func() {
-					if told.IsZero() {
-						told = time.Now()
-					}
-				})
+				mu.Lock()
+				defer mu.Unlock()
+				if told.IsZero() {
+					told = time.Now()
+				}
 			}
 		})
 		c := startStation(ctx, t, n, 3, func(*Config) {})
@@ -134,11 +137,11 @@ func TestDeliveredBeforeWaiting(t *testing.T) {
 		a.spread(t, "on", 100, c.self)
 		<-first.turn
 		time.Sleep(30 * time.Millisecond)
-		b.locked(func() {
-			if came.IsZero() || told != came {
-				t.Errorf("came %v, could go on %v later", came, told.Sub(came))
-			}
-		})
+		mu.Lock()
+		defer mu.Unlock()
+		if came.IsZero() || told != came {
+			t.Errorf("came %v, could go on %v later", came, told.Sub(came))
+		}
 		onward.mu.Lock()
 		onward.queued = 0
 		onward.mu.Unlock()
