@@ -56,7 +56,7 @@ func (s *session) handleBinary(ctx context.Context, msg []byte) {
 // publishFrame publishes what came in a binary message, now or in publishPending.
 func (s *session) publishFrame(ctx context.Context, p publication) error {
 	// Comparing makes no strings of the bytes.
-	if s.channel == "" || string(p.tenant) != s.tenant || string(p.channel) != s.channel {
+	if s.channel == "" || string(p.tenant) != s.written || string(p.channel) != s.channel {
 		s.publishPending(ctx)
 		tenant, err := channel.NormalizeTenant(string(p.tenant))
 		if err != nil {
@@ -69,7 +69,7 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 		if !s.pass.MayPublish(tenant, name) {
 			return fault{code: codePermissionDenied}
 		}
-		s.tenant, s.channel = tenant, name
+		s.tenant, s.channel, s.written = tenant, name, string(p.tenant)
 	}
 	if len(p.payload) <= channel.MaxPayloadLen && !s.credits.take(len(s.tenant)+len(s.channel)+len(p.payload)) {
 		return errTooFast

@@ -49,22 +49,24 @@ func ingest(tb testing.TB, stream []byte) (run func(), overlay *nobody) {
 }
 
 // publications is a stream of n publications of so many bytes, each run of them on one of several channels.
-func publications(n, size, run int) []byte {
+func publications(tenant string, n, size, run int) []byte {
 	var stream []byte
 	for i := range n {
-		stream = append(stream, maskedFrame(opBinary, publishV1("t", fmt.Sprint("channel.", i/run%10), string(bytes.Repeat([]byte{'x'}, size))))...)
+		stream = append(stream, maskedFrame(opBinary, publishV1(tenant, fmt.Sprint("channel.", i/run%10), string(bytes.Repeat([]byte{'x'}, size))))...)
 	}
 	return stream
 }
 
 // TestIngestAllocatesNothing: publications that come in on one channel cost no memory, however many come together.
 func TestIngestAllocatesNothing(t *testing.T) {
-	run, overlay := ingest(t, publications(400, 128, 1000))
-	if n := testing.AllocsPerRun(20, run); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-	if overlay.messages != 21*400 {
-		t.Errorf("%d messages published", overlay.messages)
+	for _, tenant := range []string{"t", ""} {
+		run, overlay := ingest(t, publications(tenant, 400, 128, 1000))
+		if n := testing.AllocsPerRun(20, run); n != 0 {
+			t.Errorf("tenant %q: %v allocations", tenant, n)
+		}
+		if overlay.messages != 21*400 {
+			t.Errorf("%d messages published", overlay.messages)
+		}
 	}
 }
 
@@ -74,7 +76,7 @@ func BenchmarkIngest(b *testing.B) {
 		for _, size := range []int{16, 128, 1024} {
 			b.Run(fmt.Sprintf("run=%d/size=%d", run, size), func(b *testing.B) {
 				const count = 1000
-				all, _ := ingest(b, publications(count, size, run))
+				all, _ := ingest(b, publications("t", count, size, run))
 				b.ReportAllocs()
 				b.SetBytes(int64(size))
 				for i := 0; i < b.N; i += count {

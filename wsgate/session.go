@@ -41,6 +41,7 @@ type session struct {
 	wanted    []command     // what an event stream is to subscribe
 	tenant    string        // of the last publication that was valid and permitted: most clients publish
 	channel   string        // on few channels, and equal names need no second check
+	written   string        // that tenant as the client wrote it
 
 	// Of the clock goroutine alone.
 	heardAt time.Time
