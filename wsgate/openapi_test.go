@@ -199,6 +199,11 @@ func TestOpenAPIIsTrue(t *testing.T) {
 		w.dial()
 		drive(w, "POST /v1/publish", "?channel=a", "p", "X: y", 429)
 	})
+	guarded(t, Config{Limits: Limits{PerToken: 1}}, func(t *testing.T, w *world) {
+		text := w.token("")
+		w.enter(text)
+		drive(w, "GET /v1/subscribe", "?tenant=t&channel=a", "", bearer(text), 429)
+	})
 	if len(missing) > 0 {
 		t.Errorf("documented and never seen: %q", slices.Sorted(maps.Keys(missing)))
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
@@ -201,6 +202,31 @@ func TestStreamEndsWithClient(t *testing.T) {
 		time.Sleep(time.Second)
 		if n := w.hub.subscriptions(); n != 0 || w.server.Stats().Connections != 0 {
 			t.Errorf("%d subscriptions, %d connections", n, w.server.Stats().Connections)
+		}
+	})
+}
+
+// TestEventStreamPolicy: a stream chooses what goes when it is too slow, and one that asks for what there is not is refused.
+func TestEventStreamPolicy(t *testing.T) {
+	inWorld(t, Config{Limits: Limits{QueueBytes: 200_000, QueueFrames: 100}}, func(t *testing.T, w *world) {
+		if r := w.send("GET", "/v1/subscribe?tenant=t&channel=a&policy=newest", ""); r.StatusCode != http.StatusBadRequest {
+			t.Errorf("unknown policy: %s", r.Status)
+		}
+		e := w.follow("tenant=t&channel=a&policy=latest")
+		if got := e.next(); !strings.HasPrefix(got, `{"event":"subscribed"`) {
+			t.Error(got)
+		}
+		w.stuff("a")
+		w.feed("a", 0, 500)
+		synctest.Wait()
+		var numbers []string
+		for len(numbers) == 0 || numbers[len(numbers)-1] != "000499" {
+			if _, after, ok := strings.Cut(e.next(), `"payload":"`); ok && after[0] == '0' {
+				numbers = append(numbers, after[:6])
+			}
+		}
+		if len(numbers) > 3 {
+			t.Errorf("%d of 500 came, want the latest", len(numbers))
 		}
 	})
 }

@@ -31,16 +31,20 @@ func (g *gathering) stream(ctx context.Context, w http.ResponseWriter, r *http.R
 	})
 }
 
-// subscriptionsOf reads the query: channel=<pattern>, once or more, and tenant.
+// subscriptionsOf reads the query: channel=<pattern>, once or more, tenant, and policy.
 func subscriptionsOf(r *http.Request) ([]command, error) {
 	query := r.URL.Query()
 	patterns := query["channel"]
 	if len(patterns) == 0 || len(patterns) > streamPatterns {
 		return nil, fault{codeInvalidPattern, fmt.Sprintf("want channel=<pattern> 1 to %d times", streamPatterns)}
 	}
+	how, err := parsePolicy(query.Get("policy"))
+	if err != nil {
+		return nil, err
+	}
 	var commands []command
 	for _, pattern := range patterns {
-		c := command{verb: verbSubscribe, tenant: query.Get("tenant"), name: pattern}
+		c := command{verb: verbSubscribe, tenant: query.Get("tenant"), name: pattern, policy: how}
 		if _, _, err := parseNames(c); err != nil {
 			return nil, err
 		}
