@@ -13,6 +13,9 @@ import (
 // ticksPerSecond is the unit of times in /proc/PID/stat, which is the same on all Linux systems (USER_HZ).
 const ticksPerSecond = 100
 
+// maxTickBits bounds each of two times so that their sum fits a time.Duration: 87 years.
+const maxTickBits = 38
+
 // ErrText reports text in /proc that is not as expected.
 var ErrText = errors.New("proc: unknown text in /proc")
 
@@ -41,8 +44,8 @@ func parseStat(text string) (time.Duration, error) {
 	if len(fields) < 13 {
 		return 0, ErrText
 	}
-	user, err1 := strconv.ParseUint(fields[11], 10, 48)
-	system, err2 := strconv.ParseUint(fields[12], 10, 48)
+	user, err1 := strconv.ParseUint(fields[11], 10, maxTickBits)
+	system, err2 := strconv.ParseUint(fields[12], 10, maxTickBits)
 	if err1 != nil || err2 != nil {
 		return 0, ErrText
 	}

@@ -38,6 +38,7 @@ func TestNoProcess(t *testing.T) {
 
 func FuzzParseProc(f *testing.F) {
 	f.Add("42 (a (b) c) S 1 42 42 0 -1 4194560 1 0 0 0 150 75 0 0 20 0 9 0")
+	f.Add("0 0 0 0 0 0 0 0 0 0 0 0 200200000000000") // more than a time.Duration holds
 	f.Add("VmRSS:\t   26000 kB\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		if d, err := parseStat(text); d < 0 || err != nil && !errors.Is(err, ErrText) {
