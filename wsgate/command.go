@@ -58,21 +58,15 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 	// Comparing makes no strings of the bytes.
 	if s.channel == "" || string(p.tenant) != s.written || string(p.channel) != s.channel {
 		s.publishPending(ctx)
-		tenant, err := channel.NormalizeTenant(string(p.tenant))
+		written, name := string(p.tenant), string(p.channel)
+		tenant, err := s.publishable(written, name)
 		if err != nil {
 			return err
 		}
-		name := string(p.channel)
-		if err := channel.ValidateChannel(name); err != nil {
-			return err
-		}
-		if !s.pass.MayPublish(tenant, name) {
-			return fault{code: codePermissionDenied}
-		}
-		s.tenant, s.channel, s.written = tenant, name, string(p.tenant)
+		s.tenant, s.channel, s.written = tenant, name, written
 	}
-	if len(p.payload) <= channel.MaxPayloadLen && !s.credits.take(len(s.tenant)+len(s.channel)+len(p.payload)) {
-		return errTooFast
+	if err := s.afford(s.tenant, s.channel, p.payload); err != nil {
+		return err
 	}
 	if p.mode == channel.Broadcast && len(p.payload) <= channel.MaxPayloadLen {
 		s.gather(ctx, p.payload)
@@ -80,6 +74,29 @@ func (s *session) publishFrame(ctx context.Context, p publication) error {
 	}
 	s.publishPending(ctx)
 	return s.publish(ctx, channel.Message{Tenant: s.tenant, Channel: s.channel, Mode: p.mode, Payload: p.payload})
+}
+
+// publishable returns the tenant in normal form if the names are valid and the client may publish there.
+func (s *session) publishable(tenant, name string) (string, error) {
+	tenant, err := channel.NormalizeTenant(tenant)
+	if err != nil {
+		return "", err
+	}
+	if err := channel.ValidateChannel(name); err != nil {
+		return "", err
+	}
+	if !s.pass.MayPublish(tenant, name) {
+		return "", fault{code: codePermissionDenied}
+	}
+	return tenant, nil
+}
+
+// afford takes a publication from the budgets of the session. One that is too large costs nothing: it is refused for that.
+func (s *session) afford(tenant, name string, payload []byte) error {
+	if len(payload) <= channel.MaxPayloadLen && !s.credits.take(len(tenant)+len(name)+len(payload)) {
+		return errTooFast
+	}
+	return nil
 }
 
 // pending is broadcast messages of one channel that came together, and so can travel together. What did not come yet is never waited for.
@@ -235,18 +252,12 @@ func parseNames(c command) (string, channel.Pattern, error) {
 }
 
 func (s *session) publishCommand(ctx context.Context, c command) error {
-	tenant, err := channel.NormalizeTenant(c.tenant)
+	tenant, err := s.publishable(c.tenant, c.name)
 	if err != nil {
 		return err
 	}
-	if err := channel.ValidateChannel(c.name); err != nil {
+	if err := s.afford(tenant, c.name, c.payload); err != nil {
 		return err
-	}
-	if !s.pass.MayPublish(tenant, c.name) {
-		return fault{code: codePermissionDenied}
-	}
-	if len(c.payload) <= channel.MaxPayloadLen && !s.credits.take(len(tenant)+len(c.name)+len(c.payload)) {
-		return errTooFast
 	}
 	if err := s.publish(ctx, channel.Message{Tenant: tenant, Channel: c.name, Mode: c.mode, Payload: c.payload}); err != nil {
 		return err

@@ -136,27 +136,31 @@ func (g *gathering) admit(ctx context.Context, w http.ResponseWriter, text strin
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
+	if !g.start(ctx, w, text, r, accept) {
+		counts.open.Add(-1)
+	}
+}
+
+// start is admit where there is room.
+func (g *gathering) start(ctx context.Context, w http.ResponseWriter, text string, r *http.Request, accept func(*access.Pass) (*session, error)) bool {
+	counts := &g.server.counts
 	pass, ok := g.server.enter(w, r, text)
 	if !ok {
-		counts.open.Add(-1)
-		return
+		return false
 	}
 	share, ok := g.server.shares.enter(pass.ID(), time.Now())
 	if !ok {
-		g.server.leave(pass)
-		counts.open.Add(-1)
+		g.server.leave(pass, nil)
 		counts.refused.Add(1)
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "too many connections with this token", http.StatusTooManyRequests)
-		return
+		return false
 	}
 	s, err := accept(pass)
 	if err != nil {
-		g.server.shares.leave(share, time.Now())
-		g.server.leave(pass)
-		counts.open.Add(-1)
+		g.server.leave(pass, share)
 		g.server.log.Debug().Str("remote", r.RemoteAddr).Err(err).Msg("upgrade refused")
-		return
+		return false
 	}
 	s.pass = pass
 	if s.share = share; share != nil {
@@ -164,16 +168,15 @@ func (g *gathering) admit(ctx context.Context, w http.ResponseWriter, text strin
 	}
 	counts.opened.Add(1)
 	if !g.add(ctx, s) {
-		g.server.shares.leave(share, time.Now())
-		g.server.leave(pass)
-		counts.open.Add(-1)
+		g.server.leave(pass, share)
 		counts.refused.Add(1)
 		s.hangUp()
-		return
+		return false
 	}
 	if pass != nil {
 		g.server.authority.OnRevoke(pass, s.revoke)
 	}
+	return true
 }
 
 // enter lets a client in, or answers why not. The pass of an open gateway is nil.
@@ -189,7 +192,9 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, text string) (*ac
 	return pass, err == nil
 }
 
-func (s *Server) leave(pass *access.Pass) {
+// leave ends what a connection or request has of its token; either may be nil.
+func (s *Server) leave(pass *access.Pass, share *share) {
+	s.shares.leave(share, time.Now())
 	if pass != nil {
 		s.authority.Leave(pass)
 	}

@@ -55,7 +55,7 @@ func newIntake(conn *frameConn, buffers *intakeBuffers, read []byte) *intake {
 	return in
 }
 
-// frameHead is the header of a client's frame.
+// frameHead is the header of a frame, a client's or ours.
 type frameHead struct {
 	first  byte // FIN, reserved bits and opcode
 	masked bool

@@ -30,14 +30,13 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	defer s.leave(pass)
 	share, ok := s.shares.enter(pass.ID(), time.Now())
+	defer s.leave(pass, share) // nil where there is no room
 	if !ok {
 		w.Header().Set("Retry-After", "1")
 		s.refuse(w, fault{code: codeRateLimited, detail: "too many connections with this token"})
 		return
 	}
-	defer func() { s.shares.leave(share, time.Now()) }()
 	m, err := readPublication(w, r)
 	if err == nil && !pass.MayPublish(m.Tenant, m.Channel) {
 		err = fault{code: codePermissionDenied}

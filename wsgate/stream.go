@@ -155,20 +155,12 @@ func (c *eventConn) NetConn() net.Conn {
 
 // cutFrame takes an unmasked frame of ours apart.
 func cutFrame(b []byte) (kind byte, payload, rest []byte, ok bool) {
-	if len(b) < 2 {
+	h, ok := parseHead(b)
+	if !ok || h.masked || uint64(len(b)-h.size) < h.length {
 		return 0, nil, nil, false
 	}
-	kind, n, head := b[0], uint64(b[1]), 2
-	switch {
-	case n == 126 && len(b) >= 4:
-		n, head = uint64(binary.BigEndian.Uint16(b[2:])), 4
-	case n == 127 && len(b) >= 10:
-		n, head = binary.BigEndian.Uint64(b[2:]), 10
-	}
-	if uint64(len(b)-head) < n {
-		return 0, nil, nil, false
-	}
-	return kind, b[head : head+int(n)], b[head+int(n):], true
+	end := h.size + int(h.length)
+	return h.first, b[h.size:end], b[end:], true
 }
 
 // appendClosed appends the last event, made of the payload of a close frame.
