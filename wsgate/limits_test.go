@@ -3,7 +3,6 @@ package wsgate
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -355,23 +354,9 @@ func (v *visitors) open() (n int) {
 func TestLimitsOnRealSockets(t *testing.T) {
 	for name, secure := range map[string]*tls.Config{"TCP": nil, "TLS": selfSigned(t)} {
 		t.Run(name, func(t *testing.T) {
-			hub := NewHub(HubConfig{})
-			s, err := New(Config{Hub: hub, Broker: &loopback{hub: hub, calls: map[string][]bool{}}, TLS: secure, Limits: Limits{PerAddress: 3}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- s.Serve(ctx, l) }()
+			s, dial, stop := onSocket(t, Config{TLS: secure, Limits: Limits{PerAddress: 3}})
 			connect := func() (*rawClient, int) {
-				conn, err := net.Dial("tcp", l.Addr().String())
-				if err != nil {
-					t.Fatal(err)
-				}
+				conn := dial()
 				if secure != nil {
 					conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 				}
@@ -406,10 +391,7 @@ func TestLimitsOnRealSockets(t *testing.T) {
 					c.conn.Close()
 				}
 			}
-			cancel()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
+			stop()
 			if n := s.visitors.open(); n != 0 {
 				t.Errorf("%d connections counted at the end", n)
 			}

@@ -243,9 +243,12 @@ func selfSigned(t *testing.T) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
 }
 
-func stormOn(t *testing.T, secure *tls.Config, wrapConn func(net.Conn) net.Conn) {
+// onSocket serves cfg, which needs no Hub and no Broker, on a real socket until stop.
+func onSocket(t *testing.T, cfg Config) (s *Server, dial func() net.Conn, stop func()) {
+	t.Helper()
 	hub := NewHub(HubConfig{})
-	server, err := New(Config{Hub: hub, Broker: &loopback{hub: hub, calls: map[string][]bool{}}, TLS: secure})
+	cfg.Hub, cfg.Broker = hub, &loopback{hub: hub, calls: map[string][]bool{}}
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,22 +258,32 @@ func stormOn(t *testing.T, secure *tls.Config, wrapConn func(net.Conn) net.Conn)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(ctx, l) }()
-	storm(t, hub, func() *rawClient {
+	go func() { ended <- s.Serve(ctx, l) }()
+	dial = func() net.Conn {
 		conn, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, response := rawHandshake(t, wrapConn(conn), "/ws", "llps.v1")
+		return conn
+	}
+	return s, dial, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func stormOn(t *testing.T, secure *tls.Config, wrapConn func(net.Conn) net.Conn) {
+	server, dial, stop := onSocket(t, Config{TLS: secure})
+	storm(t, server.hub, func() *rawClient {
+		c, response := rawHandshake(t, wrapConn(dial()), "/ws", "llps.v1")
 		if response.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatal(response.Status)
 		}
 		return c
 	})
-	cancel()
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
+	stop()
 	if got, want := server.Stats().Closed, (Closed{Lost: 4, Protocol: 8, Policy: 4}); got != want {
 		t.Errorf("connections ended as %+v, want %+v", got, want)
 	}

@@ -219,6 +219,13 @@ func (f *fabric) config(urls ...string) client.Config {
 	}
 }
 
+// still is config for a client that moves only when it is told to.
+func (f *fabric) still(urls ...string) client.Config {
+	cfg := f.config(urls...)
+	cfg.Measure = -1
+	return cfg
+}
+
 func (f *fabric) dial(cfg client.Config, patterns ...string) *client.Client {
 	f.t.Helper()
 	c, err := client.Dial(f.t.Context(), cfg)

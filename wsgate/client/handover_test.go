@@ -31,8 +31,7 @@ func TestReconnectLine(t *testing.T) {
 				to := a
 				if test.pathB > 0 {
 					to = f.start("b", test.pathB, test.delayB, wsgate.Limits{})
-					cfg = f.config(a.url(), to.url())
-					cfg.Measure = -1
+					cfg = f.still(a.url(), to.url())
 				}
 				c := f.dial(cfg, "s.#", "s.x", "other")
 				f.place(a.ip, test.pathA)
@@ -63,8 +62,7 @@ func TestRepeatedMoves(t *testing.T) {
 	inFabric(t, func(t *testing.T, f *fabric) {
 		a := f.start("a", 60*time.Millisecond, 90*time.Millisecond, wsgate.Limits{})
 		b := f.start("b", 4*time.Millisecond, 2*time.Millisecond, wsgate.Limits{})
-		cfg := f.config(a.url(), b.url())
-		cfg.Measure = -1
+		cfg := f.still(a.url(), b.url())
 		c := f.dial(cfg, "tick")
 		ticks := 0
 		for i := range 5 {
@@ -93,8 +91,7 @@ func TestEqualMessages(t *testing.T) {
 	inFabric(t, func(t *testing.T, f *fabric) {
 		a := f.start("a", 5*time.Millisecond, 50*time.Millisecond, wsgate.Limits{})
 		b := f.start("b", 40*time.Millisecond, 3*time.Millisecond, wsgate.Limits{})
-		cfg := f.config(a.url(), b.url())
-		cfg.Measure = -1
+		cfg := f.still(a.url(), b.url())
 		c := f.dial(cfg, "s")
 		a.tap.line("RECONNECT")
 		time.Sleep(time.Second)
@@ -210,8 +207,7 @@ func TestOldDiesInOverlap(t *testing.T) {
 			inFabric(t, func(t *testing.T, f *fabric) {
 				a := f.start("a", 10*time.Millisecond, 10*time.Millisecond, wsgate.Limits{})
 				b := f.start("b", 20*time.Millisecond, 2*time.Millisecond, wsgate.Limits{})
-				cfg := f.config(a.url(), b.url())
-				cfg.Measure = -1
+				cfg := f.still(a.url(), b.url())
 				c := f.dial(cfg, "s")
 				time.Sleep(15*time.Second + 500*time.Microsecond)
 				a.tap.line("RECONNECT")
@@ -241,8 +237,7 @@ func TestNewDiesInOverlap(t *testing.T) {
 			inFabric(t, func(t *testing.T, f *fabric) {
 				a := f.start("a", 10*time.Millisecond, 10*time.Millisecond, wsgate.Limits{})
 				b := f.start("b", 20*time.Millisecond, 2*time.Millisecond, wsgate.Limits{})
-				cfg := f.config(a.url(), b.url())
-				cfg.Measure = -1
+				cfg := f.still(a.url(), b.url())
 				c := f.dial(cfg, "s")
 				n := f.stream("s", 0, 10*time.Millisecond, 15*time.Second)
 				time.Sleep(500 * time.Microsecond)
@@ -273,8 +268,7 @@ func TestSubscribeInOverlap(t *testing.T) {
 	inFabric(t, func(t *testing.T, f *fabric) {
 		a := f.start("a", 50*time.Millisecond, 0, wsgate.Limits{})
 		b := f.start("b", 60*time.Millisecond, 0, wsgate.Limits{})
-		cfg := f.config(a.url(), b.url())
-		cfg.Measure = -1
+		cfg := f.still(a.url(), b.url())
 		c := f.dial(cfg, "keep", "cancel.0", "cancel.1", "cancel.2")
 		a.tap.line("RECONNECT")
 		for i := range 3 { // while dialling, while subscribing there, and during the overlap

@@ -193,8 +193,7 @@ func TestSubscriptionsMove(t *testing.T) {
 	inFabric(t, func(t *testing.T, f *fabric) {
 		a := f.start("a", 20*time.Millisecond, 30*time.Millisecond, wsgate.Limits{})
 		b := f.start("b", 5*time.Millisecond, 3*time.Millisecond, wsgate.Limits{})
-		cfg := f.config(a.url(), b.url())
-		cfg.Measure = -1
+		cfg := f.still(a.url(), b.url())
 		c := f.dial(cfg)
 		s, plain := open(t, c, "s", client.Queue{Size: 10_000}), open(t, c, "#", client.Queue{Policy: client.Latest})
 		var want []string
