@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/fastpubsub/fastpubsub/mesh/nowait"
 )
 
 var (
@@ -24,10 +26,9 @@ type frameConn struct {
 	in    *intake     // what reads
 	heard atomic.Bool // bytes came in since the liveness check last cleared it
 
-	raw interface { // the socket, if the connection is one: for writes that do not wait
-		Write(f func(fd uintptr) bool) error
+	prompt interface { // writes without waiting what there is room for; nil: that cannot be done. Of whoever has the turn
+		Write(b []byte) (n int)
 	}
-	attempt attempt
 
 	// turn holds a token while someone writes. It is a channel, not a mutex, because it is held across a write that can
 	// last: a wait for a mutex would stop the virtual time of a test.
@@ -42,10 +43,8 @@ func newFrameConn(conn net.Conn, buffers *intakeBuffers, read []byte) *frameConn
 	if plain, ok := conn.(*guest); ok {
 		c.Conn = plain.Conn
 	}
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		if raw, err := tcp.SyscallConn(); err == nil {
-			c.raw, c.attempt.run = raw, c.attempt.write
-		}
+	if w := nowait.New(c.Conn); w != nil {
+		c.prompt = w
 	}
 	c.in = newIntake(c, buffers, read)
 	return c
@@ -104,16 +103,9 @@ func (c *frameConn) writeFrames(segments net.Buffers) error {
 	return err
 }
 
-// attempt is a write that does not wait. It belongs to whoever has the turn.
-type attempt struct {
-	bytes []byte
-	n     int
-	run   func(fd uintptr) bool // write, made once
-}
-
 // tryWrite writes what it can of whole data frames without waiting, and says how much.
 func (c *frameConn) tryWrite(b []byte) (n int) {
-	if c.raw == nil {
+	if c.prompt == nil {
 		return 0
 	}
 	select {
@@ -125,12 +117,7 @@ func (c *frameConn) tryWrite(b []byte) (n int) {
 	if c.closeSent.Load() {
 		return 0
 	}
-	c.attempt.bytes, c.attempt.n = b, 0
-	if err := c.raw.Write(c.attempt.run); err != nil {
-		return 0
-	}
-	c.attempt.bytes = nil
-	return c.attempt.n
+	return c.prompt.Write(b)
 }
 
 // abort closes the connection without a word. Under TLS it closes the transport itself: a close alert to a peer that

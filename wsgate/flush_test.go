@@ -34,7 +34,7 @@ func TestBurstBeforeFlush(t *testing.T) {
 // TestPromptRecovers: a queue that overflowed and was then emptied by who flushes is not slow any more.
 func TestPromptRecovers(t *testing.T) {
 	b := testOutbox(&sink{})
-	b.conn.raw = &chopper{c: b.conn}
+	b.conn.prompt = &chopper{c: b.conn}
 	b.limits.frames = 10
 	b.cork() // nothing goes
 	for range 11 {

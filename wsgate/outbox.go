@@ -109,7 +109,7 @@ func (b *outbox) flush(now time.Time, prompt bool) {
 	if b.writing || b.closed || !b.pending() {
 		return
 	}
-	if prompt && len(b.cut) == 0 && len(b.replies) == 0 && b.last == nil && b.frames.bytes <= promptBytes && now.Sub(b.flushed) >= promptPause && b.conn.raw != nil {
+	if prompt && len(b.cut) == 0 && len(b.replies) == 0 && b.last == nil && b.frames.bytes <= promptBytes && now.Sub(b.flushed) >= promptPause && b.conn.prompt != nil {
 		b.flushed = now
 		b.writeNow()
 	}

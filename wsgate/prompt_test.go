@@ -17,17 +17,18 @@ type chopper struct {
 	parts int
 }
 
-func (s *chopper) Write(func(fd uintptr) bool) error {
-	a := &s.c.attempt
-	a.n = min(rand.IntN(3*len(a.bytes)), len(a.bytes))
+func (s *chopper) Write(b []byte) int {
+	n := min(rand.IntN(3*len(b)), len(b))
 	if rand.IntN(4) == 0 {
-		a.n = 0
+		n = 0
 	}
-	if a.n > 0 && a.n < len(a.bytes) {
+	if n > 0 && n < len(b) {
 		s.parts++
 	}
-	_, err := s.c.Conn.Write(a.bytes[:a.n])
-	return err
+	if _, err := s.c.Conn.Write(b[:n]); err != nil {
+		return 0
+	}
+	return n
 }
 
 // pushNumbered delivers count messages, each of which may be written at once, with pings in between.
@@ -72,7 +73,7 @@ func TestPromptDeliveries(t *testing.T) {
 	b := testOutbox(conn)
 	b.limits.bytes = 64 << 20
 	socket := &chopper{c: b.conn}
-	b.conn.raw = socket
+	b.conn.prompt = socket
 	pings := pushNumbered(t, b, 3000)
 	if next, heard := deliveriesOf(t, []byte(conn.text())); next != 3000 || heard != pings {
 		t.Errorf("%d deliveries in order, %d pings; want 3000 and %d", next, heard, pings)
