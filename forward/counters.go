@@ -21,6 +21,7 @@ const (
 	DropRefused                   // a destination had no room to hold it for order; it will come again
 	DropNoTaker                   // for one subscriber, and there is none
 	DropTooOften                  // a node asked for more comparisons of shared state than it is granted
+	DropStreams                   // connections on the TCP port of nodes, while too many were in their handshakes
 	reasons                       // how many there are
 )
 
@@ -28,7 +29,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
-		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often",
+		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often", "streams",
 	}[r]
 }
 
@@ -42,7 +43,7 @@ type Counters struct {
 	Duplicates atomic.Uint64 // copies that had been delivered before
 	Acks       atomic.Uint64 // acknowledgements sent
 	TwinCopies atomic.Uint64 // copies that came second over a link's two connections
-	Handshakes atomic.Uint64 // QUIC handshakes that others began; those that fail never become connections
+	Handshakes atomic.Uint64 // handshakes that others began; those that fail never become connections
 	Accepted   atomic.Uint64 // of these, completed
 	dropped    [reasons]atomic.Uint64
 }

@@ -19,6 +19,20 @@
 // The node with the smaller ID dials; where that fails the other does. If two connections meet, both ends keep the one that
 // the smaller ID dialled. A later boot of the peer replaces an earlier one.
 //
+// # Near streams
+//
+// Where the round trip is under 2 ms, published messages go by TLS 1.3 on TCP instead of lane 1, by the same keys and in the same frames, on the TCP port with the
+// number of the node's UDP port. There the processor is what is scarce, and TCP costs it a third of QUIC: the kernel cuts and acknowledges, and wakes who reads.
+// What lanes are for, not to wait for each other's lost packets, matters on longer paths. Control and the probes that tell whether the link lives stay on QUIC.
+// The end that dialled the link dials the stream, ALPN fastpubsub-near-1:
+//
+//	lane 0's response   Fps-Near: the peer's number of the link, if it takes streams
+//	dialler             that number, 8 bytes
+//	peer                one byte 1; from here on both send frames as in a lane, and Probe and Echo
+//
+// A stream that does not answer within a second, or 250 ms where little was sent, is given up: what waits for it takes lane 1, what it was writing is sent again by the in-flight table, and
+// another stream is tried after 1 s, 2 s, ... up to 5 minutes. Both directions take messages from lanes at any time, since the in-flight table keeps their order.
+//
 // # The socket
 //
 // SWIM packets share the socket with QUIC: their first byte is below 0x40, which no QUIC packet starts with. Reliable
@@ -43,7 +57,7 @@
 // # Invariants
 //
 //  1. A message never goes to a node in its own path (origin and Via), so it cannot loop.
-//  2. At most QueueBytes of messages (twice that for messages over 16 KiB) wait per link; control has its own bound. A full queue makes an origin wait,
+//  2. At most QueueBytes of messages (twice that for messages over 16 KiB; four times as much on links under 2 ms) wait per link; control has its own bound. A full queue makes an origin wait,
 //     a relay wait relayPatience and then drop, and control drop at once; every drop is counted under a Reason.
 //  3. Frame handlers see memory that is only valid during the call.
 //  4. Run returns after every goroutine of this package has ended.

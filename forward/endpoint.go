@@ -50,11 +50,14 @@ func (Echoed) event() {}
 
 // Config is what an Endpoint needs. Fields without a default must be set.
 type Config struct {
-	Key        ed25519.PrivateKey
-	Boot       uint64
-	Socket     net.PacketConn // closed when Run returns
-	Lanes      int            // lanes of the links that this node dials; default 8, at least 2
-	QueueBytes int            // bound of messages waiting per link, four times that on links under 2 ms; default 64 KiB
+	Key    ed25519.PrivateKey
+	Boot   uint64
+	Socket net.PacketConn // closed when Run returns
+	// Streams is where near streams come in, at the TCP port with the socket's number, and Connect opens them; both nil: there are none. Run closes Streams.
+	Streams    net.Listener
+	Connect    func(ctx context.Context, network, addr string) (net.Conn, error)
+	Lanes      int // lanes of the links that this node dials; default 8, at least 2
+	QueueBytes int // bound of messages waiting per link, four times that on links under 2 ms; default 64 KiB
 	// FlightBytes bounds what this node sent as origin and is not acknowledged; the oldest are given up. Default 64 MiB.
 	FlightBytes int
 	Log         zerolog.Logger
@@ -92,6 +95,9 @@ func (c *Config) validate() error {
 	if c.Emit == nil || c.Control == nil || c.Deliver == nil || c.Packet == nil || c.Stream == nil {
 		errs = append(errs, errors.New("forward: config lacks a callback"))
 	}
+	if (c.Streams == nil) != (c.Connect == nil) {
+		errs = append(errs, errors.New("forward: near streams need a listener and a dialler"))
+	}
 	if c.Delivered == nil {
 		c.Delivered = func() {}
 	}
@@ -112,21 +118,22 @@ func (c *Config) validate() error {
 
 // Endpoint is a node's side of all its links: the one UDP socket and what runs on it.
 type Endpoint struct {
-	cfg       Config
-	self      wire.NodeID
-	seed      laneSeed
-	began     time.Time
-	transport *quic.Transport
-	listener  *quic.Listener
-	server    *http3.Server
-	client    *http3.Transport
-	clientTLS *tls.Config
-	forwarder *Forwarder
-	flights   *flights
-	counters  *Counters
-	group     sync.WaitGroup  // every goroutine of the endpoint
-	ctx       context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
-	stop      context.CancelFunc
+	cfg                          Config
+	self                         wire.NodeID
+	seed                         laneSeed
+	began                        time.Time
+	transport                    *quic.Transport
+	listener                     *quic.Listener
+	server                       *http3.Server
+	client                       *http3.Transport
+	clientTLS                    *tls.Config
+	nearServerTLS, nearClientTLS *tls.Config
+	forwarder                    *Forwarder
+	flights                      *flights
+	counters                     *Counters
+	group                        sync.WaitGroup  // every goroutine of the endpoint
+	ctx                          context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
+	stop                         context.CancelFunc
 
 	mu      sync.Mutex // guards what follows
 	links   map[wire.NodeID]*Link
@@ -150,6 +157,7 @@ func New(cfg Config) (*Endpoint, error) {
 		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{},
 		client: &http3.Transport{EnableDatagrams: true, DisableCompression: true},
 	}
+	e.nearServerTLS, e.nearClientTLS = nearTLS(serverTLS), nearTLS(clientTLS)
 	e.forwarder = newForwarder(e)
 	e.flights = newFlights(e)
 	e.ctx, e.stop = context.WithCancel(context.Background())
@@ -216,6 +224,9 @@ func (e *Endpoint) clock() int64 { return int64(time.Since(e.began)) }
 func (e *Endpoint) Run(ctx context.Context) error {
 	e.group.Go(func() { e.accept(e.ctx) })
 	e.group.Go(func() { e.readPackets(e.ctx) })
+	if e.cfg.Streams != nil {
+		e.group.Go(e.acceptNear)
+	}
 	e.group.Go(func() { e.flights.run(e.ctx) })
 	<-ctx.Done()
 	e.mu.Lock()
@@ -227,6 +238,9 @@ func (e *Endpoint) Run(ctx context.Context) error {
 	}
 	e.stop()
 	_ = e.listener.Close()
+	if e.cfg.Streams != nil {
+		_ = e.cfg.Streams.Close()
+	}
 	_ = e.server.Close()
 	_ = e.client.Close()
 	e.group.Wait()

@@ -305,6 +305,10 @@ func (f *Forwarder) requeue(from *Link, stream []byte) {
 	var m wire.Message
 	for len(stream) > 0 {
 		frame, rest, _, err := wire.SplitFrame(stream, wire.MaxFrame)
+		if err == nil && frame != nil && isProbe(frame) {
+			stream = rest
+			continue
+		}
 		if err == nil && frame != nil {
 			err = wire.ParseMessage(single(frame), &m)
 		}

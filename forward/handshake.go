@@ -57,6 +57,9 @@ func (e *Endpoint) Dial(ctx context.Context, addr net.Addr, want wire.NodeID) er
 		return fmt.Errorf("forward: dial %v: %w", addr, err)
 	}
 	e.group.Go(func() { e.work(l) })
+	if l.near && l.peerNumber != 0 && e.cfg.Connect != nil {
+		e.group.Go(func() { e.keepNear(l, l.peerNumber) })
+	}
 	return nil
 }
 
@@ -119,6 +122,7 @@ func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3
 	}
 	l := newLink(e, peer, conn, lanes)
 	l.Boot, l.dialed = boot, true
+	l.peerNumber, _ = strconv.ParseUint(res.Header.Get(headerNear), 10, 64) // none: it takes no near streams
 	return l, nil
 }
 
@@ -205,6 +209,9 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 		return err
 	}
 	w.Header().Set(headerBoot, strconv.FormatUint(e.cfg.Boot, 10))
+	if e.cfg.Streams != nil && !twin {
+		w.Header().Set(headerNear, strconv.FormatUint(l.Number, 10))
+	}
 	str, err := takeOver(w)
 	if err != nil { // the connection is gone; the link ends at once
 		l.lanes[controlLane] = lostLane{}

@@ -50,8 +50,8 @@ func newHub(tb testing.TB, neighbours int) *hub {
 	var all []route.Link
 	for i := range neighbours {
 		id := wire.NodeID(i + 2)
-		l := &Link{Peer: id, endpoint: e, near: true, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), lanes: []lane{nullLane{}, nullLane{}}}
-		l.out = make([]outbox, len(l.lanes))
+		l := &Link{Peer: id, endpoint: e, near: true, lanes: []lane{nullLane{}, nullLane{}}}
+		l.out, l.flusher = make([]outbox, len(l.lanes)+1), laneFlusher(l)
 		l.usable.Store(true)
 		h.links, h.ids = append(h.links, l), append(h.ids, id)
 		s.Links[id], s.Boots[id] = l, 1
@@ -67,7 +67,7 @@ func newHub(tb testing.TB, neighbours int) *hub {
 // write empties the links, as their flushers would.
 func (h *hub) write() {
 	for _, l := range h.links {
-		if err := l.writeAll(); err != nil {
+		if err := l.flusher.writeAll(); err != nil {
 			panic(err)
 		}
 	}

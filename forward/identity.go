@@ -43,6 +43,14 @@ func tlsConfigs(key ed25519.PrivateKey) (server, client *tls.Config, err error) 
 	return server, client, nil
 }
 
+// nearTLS is the configuration of near streams: that of links, under another protocol.
+func nearTLS(links *tls.Config) *tls.Config {
+	c := links.Clone()
+	c.NextProtos = []string{nearProtocol}
+	c.DynamicRecordSizingDisabled = true
+	return c
+}
+
 func leaf(key ed25519.PrivateKey) (tls.Certificate, error) {
 	public := key.Public().(ed25519.PublicKey)
 	id := wire.IDOf(public).String()

@@ -48,20 +48,18 @@ type lane interface {
 
 // Link is one connection to a peer. Its methods are safe for concurrent use.
 type Link struct {
-	Peer     wire.NodeID
-	Boot     uint64 // the peer's
-	Number   uint64 // of this link in the endpoint's life, ascending in the order in which links replace each other; a twin has none
-	dialed   bool   // by this end
-	near     bool   // round trip below nearRTT at the start: one lane is cheaper and loss is rare
-	conn     *quic.Conn
-	lanes    []lane
-	endpoint *Endpoint
-	twins    twinning
-	probes   chan uint32
-	wake     chan struct{} // something waits to be written; capacity 1
-	turn     chan struct{} // capacity 1: holds a token while somebody writes; a channel, since a write can last
-	pace     pacer         // of whoever has the turn
-	prompt   int           // bytes that senders wrote themselves since the flusher last did; of whoever has the turn
+	Peer       wire.NodeID
+	Boot       uint64 // the peer's
+	Number     uint64 // of this link in the endpoint's life, ascending in the order in which links replace each other; a twin has none
+	dialed     bool   // by this end
+	peerNumber uint64 // the peer's Number of this link, if it takes near streams
+	near       bool   // round trip below nearRTT at the start: one lane is cheaper and loss is rare, and a near stream cheaper still
+	conn       *quic.Conn
+	lanes      []lane
+	endpoint   *Endpoint
+	twins      twinning
+	probes     chan uint32
+	flusher    *flusher // of the lanes
 
 	srtt  atomic.Int64 // ns, as the control plane measures it; 0 unknown
 	heard atomic.Int64 // unix ns of the last frame or datagram
@@ -69,7 +67,8 @@ type Link struct {
 	bytes struct{ in, out, messagesIn, messagesOut atomic.Uint64 }
 
 	mu      sync.Mutex // guards what follows
-	out     []outbox
+	out     []outbox   // one for each lane, and one for the near stream
+	stream  *nearStream
 	queued  int           // bytes of messages not yet written
 	control int           // bytes of control not yet written
 	space   chan struct{} // closed at the next write, if somebody waits
@@ -78,7 +77,7 @@ type Link struct {
 	usable atomic.Bool // as the control plane says; waiting ends when it turns false or the link closes
 }
 
-// outbox is what waits for one lane: new frames are appended to pending while active is written.
+// outbox is what waits for one lane or stream: new frames are appended to pending while active is written.
 type outbox struct {
 	pending, active []byte
 	offset          int // written of active
@@ -87,8 +86,9 @@ type outbox struct {
 func newLink(e *Endpoint, peer wire.NodeID, conn *quic.Conn, lanes []lane) *Link {
 	l := &Link{
 		Peer: peer, conn: conn, lanes: lanes, endpoint: e,
-		probes: make(chan uint32, 4), wake: make(chan struct{}, 1), turn: make(chan struct{}, 1), out: make([]outbox, len(lanes)),
+		probes: make(chan uint32, 4), out: make([]outbox, len(lanes)+1),
 	}
+	l.flusher = laneFlusher(l)
 	rtt := conn.ConnectionStats().SmoothedRTT
 	l.near = rtt > 0 && rtt < nearRTT
 	l.srtt.Store(int64(rtt))
@@ -193,18 +193,18 @@ func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
 	if lane == controlLane {
 		return l.sendControl(head, m.Payload)
 	}
-	alone, err := l.enqueue(lane, m, head)
+	by, box, alone, err := l.enqueue(lane, m, head)
 	switch {
 	case err != nil:
 		return err
-	case !alone || leave || !l.flushNow(lane):
-		l.signal()
+	case !alone || leave || !by.now(box):
+		by.signal()
 	}
 	return nil
 }
 
-// enqueue puts a message into a lane; alone, if it is all that waits, and short.
-func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (alone bool, err error) {
+// enqueue puts a message into the box of its lane, or of the near stream, and says who writes it; alone, if it is all that waits, and short.
+func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (by *flusher, box int, alone bool, err error) {
 	n := len(head) + len(m.Payload)
 	bound := l.endpoint.cfg.QueueBytes
 	if n > largeMessage {
@@ -216,10 +216,10 @@ func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (alone bool, err 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return false, ErrLinkClosed
+		return nil, 0, false, ErrLinkClosed
 	}
 	if l.queued > 0 && l.queued+n > bound {
-		return false, ErrLinkFull
+		return nil, 0, false, ErrLinkFull
 	}
 	if n <= twinMessage {
 		if twin, doubled := l.twins.doubled(head); twin != nil {
@@ -227,12 +227,16 @@ func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (alone bool, err 
 			twin.queueCopy(lane, head, m.Payload)
 		}
 	}
-	before := len(l.out[lane].pending)
-	l.out[lane].pending = wire.AppendFrame(l.out[lane].pending, head, m.Payload)
-	alone = l.queued == 0 && n <= promptMessage
-	l.queued += len(l.out[lane].pending) - before
+	by, box = l.flusher, lane
+	if l.stream != nil {
+		by, box = l.stream.flusher, l.nearBox()
+	}
+	before := len(l.out[box].pending)
+	l.out[box].pending = wire.AppendFrame(l.out[box].pending, head, m.Payload)
+	alone = l.queued == 0 && n <= by.longest
+	l.queued += len(l.out[box].pending) - before
 	l.bytes.messagesOut.Add(1)
-	return alone, nil
+	return by, box, alone, nil
 }
 
 // SendControl queues a Records or digest frame on the control lane.
@@ -252,15 +256,8 @@ func (l *Link) sendControl(head, tail []byte) error {
 	before := len(box.pending)
 	box.pending = wire.AppendFrame(box.pending, head, tail)
 	l.control += len(box.pending) - before
-	l.signal()
+	l.flusher.signal()
 	return nil
-}
-
-func (l *Link) signal() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
 }
 
 // Space returns a channel that is closed once there may be room, or once waiting for this link makes no more sense.
@@ -312,7 +309,7 @@ func (l *Link) run(ctx context.Context) error {
 	for i := range l.lanes {
 		part(func(context.Context) error { return l.readLane(i) })
 	}
-	part(l.flush)
+	part(l.flusher.run)
 	part(l.sendProbes)
 	part(l.receiveDatagrams)
 	select {

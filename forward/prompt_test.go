@@ -30,8 +30,9 @@ func (e *eager) TryWriteAll(b []byte) error {
 // TestPromptIsBounded: after so many bytes that senders wrote themselves it is the flusher's turn, which sees whether QUIC can send.
 func TestPromptIsBounded(t *testing.T) {
 	written := new(eager)
-	l := &Link{endpoint: &Endpoint{cfg: Config{QueueBytes: 64 << 10, Emit: func(Event) {}}}, near: true, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-	l.lanes, l.out = []lane{nil, written}, make([]outbox, 2)
+	l := &Link{endpoint: &Endpoint{cfg: Config{QueueBytes: 64 << 10, Emit: func(Event) {}}}, near: true}
+	l.lanes, l.out = []lane{nil, written}, make([]outbox, 3)
+	l.flusher = laneFlusher(l)
 	const size, rounds, each = 900, 3, 25
 	for range rounds {
 		for range each {
@@ -40,11 +41,11 @@ func TestPromptIsBounded(t *testing.T) {
 			}
 		}
 		select {
-		case <-l.wake:
+		case <-l.flusher.wake:
 		default:
 			t.Error("the flusher sleeps")
 		}
-		if err := l.writeAll(); err != nil {
+		if err := l.flusher.writeAll(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,12 +57,13 @@ func TestPromptIsBounded(t *testing.T) {
 // TestLeftToTheFlusher: who may hold a lock writes nothing, and so tells the control plane nothing.
 func TestLeftToTheFlusher(t *testing.T) {
 	written := new(eager)
-	l := &Link{endpoint: &Endpoint{counters: new(Counters), cfg: Config{QueueBytes: 64 << 10, Emit: func(Event) { t.Error("told the control plane") }}}, near: true, wake: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-	l.lanes, l.out = []lane{nil, written}, make([]outbox, 2)
+	l := &Link{endpoint: &Endpoint{counters: new(Counters), cfg: Config{QueueBytes: 64 << 10, Emit: func(Event) { t.Error("told the control plane") }}}, near: true}
+	l.lanes, l.out = []lane{nil, written}, make([]outbox, 3)
+	l.flusher = laneFlusher(l)
 	l.usable.Store(true)
 	f := newForwarder(l.endpoint)
 	f.snapshot.Store(&Snapshot{Links: map[wire.NodeID]*Link{2: l}})
-	if err := f.offer(new(wire.Message), wire.Destination{ID: 2}); err != nil || len(l.wake) != 1 || written.prompt != 0 {
+	if err := f.offer(new(wire.Message), wire.Destination{ID: 2}); err != nil || len(l.flusher.wake) != 1 || written.prompt != 0 {
 		t.Errorf("%v, %d bytes written", err, written.prompt)
 	}
 }
@@ -132,10 +134,10 @@ func TestDeliveredBeforeWaiting(t *testing.T) {
 		a.spread(t, "before", 100, b.self) // so that b's worker sleeps until it acknowledges that
 		time.Sleep(2 * time.Millisecond)
 		first := a.Link(b.self)
-		first.turn <- struct{}{} // so that both go together
+		first.flusher.turn <- struct{}{} // so that both go together
 		a.spread(t, "here", 100, b.self)
 		a.spread(t, "on", 100, c.self)
-		<-first.turn
+		<-first.flusher.turn
 		time.Sleep(30 * time.Millisecond)
 		mu.Lock()
 		defer mu.Unlock()

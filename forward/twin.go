@@ -199,9 +199,9 @@ func (l *Link) queueCopy(lane int, head, payload []byte) {
 	if l.closed || l.queued > 0 && l.queued+n > l.endpoint.cfg.QueueBytes {
 		return
 	}
-	lane = min(lane, len(l.out)-1)
+	lane = min(lane, len(l.lanes)-1)
 	before := len(l.out[lane].pending)
 	l.out[lane].pending = wire.AppendFrame(slices.Grow(l.out[lane].pending, n+binary.MaxVarintLen32), head, payload)
 	l.queued += len(l.out[lane].pending) - before
-	l.signal()
+	l.flusher.signal()
 }

@@ -35,6 +35,7 @@ const (
 	cutOneWay                  // b hears nothing of a
 	slowLink                   // between a and b takes longer
 	badLink                    // between a and b loses, copies and disorders more
+	noTCP                      // TCP between a and b does not get through
 	lonely                     // a hears nobody and nobody hears a
 	split                      // two sides hear nothing of each other
 	kill                       // a dies without a word; it is started again when the fault ends
@@ -61,6 +62,8 @@ func (f fault) String() string {
 	case badLink:
 		w := f.worse
 		return s + fmt.Sprintf("bad n%d n%d: %.1f %% lost, %.1f %% twice, %.1f %% out of order", f.a, f.b, w.Loss*100, w.Duplicate*100, w.Reorder*100)
+	case noTCP:
+		return s + fmt.Sprintf("no TCP between n%d n%d", f.a, f.b)
 	case lonely:
 		return s + fmt.Sprintf("n%d alone", f.a)
 	case split:
@@ -86,7 +89,7 @@ func (f fault) hits(from, to int) bool {
 }
 
 // blocks reports whether nothing comes through.
-func (f fault) blocks() bool { return f.kind != slowLink && f.kind != badLink }
+func (f fault) blocks() bool { return f.kind != slowLink && f.kind != badLink && f.kind != noTCP }
 
 // path is what the network does from one node to another at a time.
 func (s *script) path(from, to int, at time.Duration) simnet.Path {
@@ -101,6 +104,9 @@ func (s *script) path(from, to int, at time.Duration) simnet.Path {
 		p.Reorder = max(p.Reorder, f.worse.Reorder)
 		if f.blocks() {
 			p.Block = simnet.BlockAll
+		}
+		if f.kind == noTCP {
+			p.Block |= simnet.BlockTCP
 		}
 	}
 	return p
@@ -170,6 +176,9 @@ func newScript(seed uint64, metros [][]time.Duration) *script {
 	rnd := rand.New(rand.NewPCG(seed, 0xc405))
 	s := &script{seed: seed, size: 5 + rnd.IntN(4)}
 	s.place(rnd, metros)
+	if seed%3 == 0 {
+		s.rack(rand.New(rand.NewPCG(seed, 0x7ac4)))
+	}
 	s.breakLinks(rnd)
 	s.populate(rnd)
 	return s
@@ -203,6 +212,15 @@ func (s *script) place(rnd *rand.Rand, metros [][]time.Duration) {
 			s.base[j][i] = p
 		}
 	}
+}
+
+// rack puts nodes 0 and 1 into one rack, and has TCP alone not get through there for a while.
+func (s *script) rack(rnd *rand.Rand) {
+	near := simnet.Path{Delay: between(rnd, 50*time.Microsecond, 800*time.Microsecond)}
+	s.base[0][1], s.base[1][0] = near, near
+	f := fault{kind: noTCP, b: 1, from: between(rnd, time.Second/2, scriptQuiet*3/4)}
+	f.to = f.from + between(rnd, 500*time.Millisecond, 4*time.Second)
+	s.faults = append(s.faults, f)
 }
 
 // breakLinks adds the faults. A split or a lonely node may part nodes; everything else leaves those that survive a way to each other at any time.

@@ -42,6 +42,7 @@ type Config struct {
 	Place     *Place         // default unknown
 	DataDir   string         // where members last known are kept; default nowhere
 	Network   Network        // default System
+	NoTCP     bool           // near nodes exchange messages by UDP as others do, not by TCP on the port with the same number
 	Log       zerolog.Logger // default silent
 	Deadline  time.Duration  // age at which this node's messages are dropped; default DefaultDeadline
 	Timing    latency.Config // of probes
@@ -125,15 +126,32 @@ func New(cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mesh: listen: %w", err)
 	}
-	n, err := build(cfg, socket)
+	streams := nearStreams(cfg, socket.LocalAddr())
+	n, err := build(cfg, socket, streams)
 	if err != nil {
 		_ = socket.Close()
+		if streams != nil {
+			_ = streams.Close()
+		}
 		return nil, err
 	}
 	return n, nil
 }
 
-func build(cfg Config, socket net.PacketConn) (*Node, error) {
+// nearStreams listens on the TCP port with the number of the node's UDP port. Without it messages to near nodes just cost more.
+func nearStreams(cfg Config, socket net.Addr) net.Listener {
+	if cfg.NoTCP {
+		return nil
+	}
+	l, err := cfg.Network.Listen(socket.String())
+	if err != nil {
+		cfg.Log.Warn().Err(err).Msg("near nodes exchange messages by UDP alone, which costs more: the TCP port with that number cannot be had")
+		return nil
+	}
+	return l
+}
+
+func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, error) {
 	advertise, err := advertised(cfg.Advertise, socket.LocalAddr())
 	if err != nil {
 		return nil, err
@@ -144,13 +162,16 @@ func build(cfg Config, socket net.PacketConn) (*Node, error) {
 		addrs: map[wire.NodeID]netip.AddrPort{}, held: map[recordKey]wire.Stamp{},
 	}
 	n.dials, n.endDials = context.WithCancel(context.Background())
-	n.endpoint, err = forward.New(forward.Config{
+	links := forward.Config{
 		Key: cfg.Identity.Key, Boot: cfg.Identity.Boot, Socket: socket, Log: cfg.Log,
 		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Delivered: cfg.Delivered, Choose: n.choose,
 		Packet: func(b []byte, from net.Addr, at time.Time) { n.gossip.Receive(b, from, at) },
 		Stream: func(c net.Conn) { n.gossip.Accept(c) },
-	})
-	if err != nil {
+	}
+	if streams != nil {
+		links.Streams, links.Connect = streams, cfg.Network.DialContext
+	}
+	if n.endpoint, err = forward.New(links); err != nil {
 		return nil, err
 	}
 	n.meta = wire.Meta{ID: n.endpoint.Self(), Boot: cfg.Identity.Boot, Name: cfg.Name, Region: cfg.Region, Client: cfg.Client}

@@ -52,6 +52,7 @@ type LinkView struct {
 	Downs       int         `json:"downs"`                   // how often it went down
 	Dialed      bool        `json:"dialed"`                  // opened by this end
 	Twin        bool        `json:"twin,omitempty"`          // doubled, since it loses packets
+	Near        bool        `json:"near,omitempty"`          // messages go by TCP, since it is short
 	BytesIn     uint64      `json:"bytes_in"`
 	BytesOut    uint64      `json:"bytes_out"`
 	MessagesIn  uint64      `json:"messages_in"`
@@ -85,7 +86,7 @@ func (n *Node) View() (v View, ok bool) {
 		if l := n.endpoint.Link(v.Links[i].Peer); l != nil {
 			t := l.Traffic()
 			link := &v.Links[i]
-			link.Dialed, link.Twin = l.Dialed(), l.Twin()
+			link.Dialed, link.Twin, link.Near = l.Dialed(), l.Twin(), l.Near()
 			link.BytesIn, link.BytesOut, link.MessagesIn, link.MessagesOut = t.BytesIn, t.BytesOut, t.MessagesIn, t.MessagesOut
 		}
 	}

@@ -221,3 +221,37 @@ func (w *world) judge(rounds int) {
 		w.t.Errorf("%d of %d possible pairs gained; %d pairs are off the oracle's path by more than 10 %% + 3 ms", gained, possible, off)
 	}
 }
+
+// Nodes in one rack exchange messages by TCP where both have it, and by UDP where one is told not to or its port is taken.
+func TestNearNodes(t *testing.T) {
+	inBubble(t, simnet.Path{Delay: 100 * time.Microsecond}, func(c *cluster) {
+		taken, err := c.net.Host(ipOf(3)).Listen(":7946")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = taken.Close() }()
+		c.adjust = func(i int, cfg *Config) { cfg.NoTCP = i == 2 }
+		a, b, udp, late := c.start(0, 1), c.start(1, 1, 0), c.start(2, 1, 0), c.start(3, 1, 0)
+		c.meshed(5 * time.Second)
+		near := map[wire.NodeID]bool{a.ID(): true, b.ID(): true}
+		for _, n := range []*clusterNode{a, b, udp, late} {
+			v, _ := n.View()
+			for _, l := range v.Links {
+				if want := near[n.ID()] && near[l.Peer]; l.Near != want {
+					t.Errorf("%s to %s: near %v", n.Name(), l.Name, l.Near)
+				}
+			}
+			n.subscribe(t, "x")
+		}
+		time.Sleep(time.Second)
+		for i := range 10 {
+			a.publish(t, "x", fmt.Sprint(i))
+		}
+		time.Sleep(time.Second)
+		for _, n := range []*clusterNode{b, udp, late} {
+			if got := n.received(); len(got) != 10 || got[9].payload != "9" {
+				t.Errorf("%s got %v", n.Name(), got)
+			}
+		}
+	})
+}

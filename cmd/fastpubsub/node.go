@@ -35,6 +35,7 @@ type nodeCommand struct {
 	DataDir      string        `help:"Directory that keeps the node's key, the members last known, and which tokens were revoked; without it every start is a new node." placeholder:"DIR" type:"path"`
 	Drain        time.Duration `default:"25s" help:"How long clients have to go elsewhere after SIGTERM. Ten seconds more may pass until the process ends, so whatever kills it should wait for longer. A second signal ends the wait."`
 	DrainSpread  time.Duration `default:"10s" help:"Time over which a node that drains tells its clients to reconnect; at least 10s less than --drain."`
+	TCP          bool          `default:"true" negatable:"" help:"Also listen on the TCP port with the number of --listen, by which nodes less than 2 ms apart exchange messages at a third of the cost, where they can."`
 	Open         bool          `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
 	tokenOptions `embed:""`
 	tlsOptions   `embed:""`
@@ -89,7 +90,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	cfg := mesh.Config{
 		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: client,
-		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log,
+		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log, NoTCP: !c.TCP,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
 	}
 	if authority != nil {

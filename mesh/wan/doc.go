@@ -10,7 +10,7 @@
 //
 // An [Emulator] lets nodes in one process, on real loopback sockets, live as far apart as the sites of a Matrix (or any
 // other [Delays]). A [Site] implements the three-method network seam of package mesh; the code of a node cannot tell it
-// from package net. TCP is plain loopback, for clients sit beside their node. UDP between sockets that were opened
+// from package net. TCP is plain loopback, for clients sit beside their node; nodes have to do without it (mesh.Config.NoTCP). UDP between sockets that were opened
 // through sites of one Emulator is delayed:
 //
 //	WriteTo ─▶ paths.send: fate and due time ─▶ queue, by (due time, sequence) ─▶ scheduler ─▶ the sender's real socket

@@ -59,7 +59,7 @@ func (s *station) open() error {
 	node, err := mesh.New(mesh.Config{
 		Identity: mesh.Identity{Key: s.key, Boot: s.boot}, Listen: s.listen, Client: listener.Addr().String(),
 		Join: s.join, Name: s.name, Region: place.Country, Place: &mesh.Place{Lat: place.Lat, Lon: place.Lon},
-		Network: s.network, Log: s.cluster.log, Timing: s.cluster.timing, Seed: s.cluster.seed + uint64(s.site) + 1,
+		Network: s.network, NoTCP: true, Log: s.cluster.log, Timing: s.cluster.timing, Seed: s.cluster.seed + uint64(s.site) + 1,
 		Deliver: func(m channel.Message, t mesh.Trace) bool {
 			s.trace(m, t)
 			return hub.Queue(m) > 0
