@@ -25,9 +25,10 @@ var arrows = map[string][]string{
 	"gossip":                        {"mesh/wire", "gossip/interest"},
 	"gossip/interest":               {"mesh/wire", "mesh/channel"},
 	"latency":                       {"mesh/wire"},
-	"mesh":                          {"forward", "forward/route", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},
+	"mesh":                          {"forward", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/core", "mesh/wire"},
 	"mesh/channel":                  {},
 	"mesh/nowait":                   {},
+	"mesh/core":                     {"forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},
 	"mesh/simnet":                   {},
 	"mesh/wan":                      {},
 	"mesh/wire":                     {},
@@ -44,7 +45,7 @@ var arrows = map[string][]string{
 
 // pure packages may not reach for these: time and randomness are arguments, and there is nothing to lock or wait for.
 var (
-	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire", "wsgate/token"}
+	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/core", "mesh/wire", "wsgate/token"}
 	forbidden = []string{"context", "crypto/rand", "io", "log", "net", "os", "sync"}
 )
 

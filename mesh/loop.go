@@ -9,6 +9,7 @@ import (
 
 	"github.com/fastpubsub/fastpubsub/forward"
 	"github.com/fastpubsub/fastpubsub/gossip"
+	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
@@ -17,7 +18,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 	defer close(n.stopped)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	var batch []event
+	var batch []core.Event
 	var due, polled time.Time // when the core wants to be called, which a stream of events must not put off; when links were last asked
 	for {
 		batch = batch[:0]
@@ -39,10 +40,10 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 			batch = n.activities(batch)
 			polled = now
 		}
-		for _, effect := range n.core.step(now, batch) {
+		for _, effect := range n.core.Step(now, batch) {
 			n.carryOut(effect, stop)
 		}
-		if due = n.core.next(now); due.Before(polled.Add(minSleep)) {
+		if due = n.core.Next(now); due.Before(polled.Add(minSleep)) {
 			due = polled.Add(minSleep)
 		}
 		timer.Reset(time.Until(due))
@@ -53,7 +54,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 const minSleep = 5 * time.Millisecond
 
 // drain adds the events that wait, so that one step serves them all.
-func (n *Node) drain(batch []event) []event {
+func (n *Node) drain(batch []core.Event) []core.Event {
 	for len(batch) < eventQueue {
 		select {
 		case e := <-n.events:
@@ -66,97 +67,97 @@ func (n *Node) drain(batch []event) []event {
 }
 
 // activities adds when each link last heard and carried something.
-func (n *Node) activities(batch []event) []event {
+func (n *Node) activities(batch []core.Event) []core.Event {
 	for _, l := range n.endpoint.Links() {
-		batch = append(batch, activity{peer: l.Peer, link: l.Number, heard: l.LastHeard(), used: l.LastUsed()})
+		batch = append(batch, core.Activity{Peer: l.Peer, Link: l.Number, Heard: l.LastHeard(), Used: l.LastUsed()})
 	}
-	return append(batch, polled{})
+	return append(batch, core.Polled{})
 }
 
-func (n *Node) carryOut(e effect, stop context.CancelCauseFunc) {
+func (n *Node) carryOut(e core.Effect, stop context.CancelCauseFunc) {
 	switch e := e.(type) {
-	case dial:
+	case core.Dial:
 		n.dial(e)
-	case closeLink:
-		if l := n.endpoint.Link(e.peer); l != nil && l.Number == e.link {
+	case core.CloseLink:
+		if l := n.endpoint.Link(e.Peer); l != nil && l.Number == e.Link {
 			l.Close()
 		}
-	case probe:
-		if l := n.endpoint.Link(e.peer); l != nil {
-			l.Probe(e.seq)
+	case core.Probe:
+		if l := n.endpoint.Link(e.Peer); l != nil {
+			l.Probe(e.Seq)
 		}
-	case setRTT:
-		if l := n.endpoint.Link(e.peer); l != nil {
-			l.SetRTT(e.srtt)
+	case core.SetRTT:
+		if l := n.endpoint.Link(e.Peer); l != nil {
+			l.SetRTT(e.SRTT)
 		}
-	case setTwin:
-		if l := n.endpoint.Link(e.peer); l != nil {
-			l.SetTwin(e.on)
+	case core.SetTwin:
+		if l := n.endpoint.Link(e.Peer); l != nil {
+			l.SetTwin(e.On)
 		}
-	case introduce:
-		if l := n.endpoint.Link(e.peer); l != nil {
+	case core.Introduce:
+		if l := n.endpoint.Link(e.Peer); l != nil {
 			n.gossip.Introduce(l.RemoteAddr())
 		}
-	case sendControl:
+	case core.SendControl:
 		n.sendControl(e)
-	case compareShared:
-		n.compareWith(e.to, false)
-	case announce:
+	case core.CompareShared:
+		n.compareWith(e.To, false)
+	case core.Announce:
 		n.mu.Lock()
-		n.held[recordKey{e.entry.Origin, e.entry.Kind}] = e.entry.Stamp
+		n.held[core.RecordKey{Origin: e.Entry.Origin, Kind: e.Entry.Kind}] = e.Entry.Stamp
 		n.mu.Unlock()
-		n.gossip.Announce(e.entry)
-	case forgot:
+		n.gossip.Announce(e.Entry)
+	case core.Forgot:
 		n.mu.Lock()
-		delete(n.held, recordKey{e.origin, wire.RecordLinks})
-		delete(n.held, recordKey{e.origin, wire.RecordInterest})
-		delete(n.addrs, e.origin)
+		delete(n.held, core.RecordKey{Origin: e.Origin, Kind: wire.RecordLinks})
+		delete(n.held, core.RecordKey{Origin: e.Origin, Kind: wire.RecordInterest})
+		delete(n.addrs, e.Origin)
 		n.mu.Unlock()
-	case publishRoutes:
+	case core.PublishRoutes:
 		n.publishRoutes(e)
-	case spreadDone:
-		n.spreads.done(e.ids)
-	case notice:
-		n.log.Info().Stringer("peer", e.peer).Str("detail", e.text).Msg(e.what)
-	case impostor:
-		stop(fmt.Errorf("%w (boot %d, ours %d)", ErrImpostor, e.boot, n.cfg.Identity.Boot))
+	case core.SpreadDone:
+		n.spreads.done(e.IDs)
+	case core.Notice:
+		n.log.Info().Stringer("peer", e.Peer).Str("detail", e.Text).Msg(e.What)
+	case core.Impostor:
+		stop(fmt.Errorf("%w (boot %d, ours %d)", ErrImpostor, e.Boot, n.cfg.Identity.Boot))
 	}
 }
 
-func (n *Node) dial(e dial) {
+func (n *Node) dial(e core.Dial) {
 	n.mu.Lock()
-	n.addrs[e.peer] = e.addr
+	n.addrs[e.Peer] = e.Addr
 	n.mu.Unlock()
 	n.group.Go(func() {
-		err := n.endpoint.Dial(n.dials, net.UDPAddrFromAddrPort(e.addr), e.peer)
+		err := n.endpoint.Dial(n.dials, net.UDPAddrFromAddrPort(e.Addr), e.Peer)
 		if err != nil && n.dials.Err() == nil {
-			n.log.Debug().Err(err).Stringer("peer", e.peer).Msg("dial")
+			n.log.Debug().Err(err).Stringer("peer", e.Peer).Msg("dial")
 		}
-		n.post(dialed{peer: e.peer, ok: err == nil})
+		n.post(core.Dialed{Peer: e.Peer, OK: err == nil})
 	})
 }
 
 // sendControl takes the peer's own link, working or not by the probes, or else the mesh.
-func (n *Node) sendControl(e sendControl) {
-	if l := n.endpoint.Link(e.to); l != nil && l.SendControl(e.frame) == nil {
+func (n *Node) sendControl(e core.SendControl) {
+	if l := n.endpoint.Link(e.To); l != nil && l.SendControl(e.Frame) == nil {
 		return
 	}
-	m := wire.Message{Class: wire.ClassControl, Deadline: uint32(n.cfg.Deadline.Milliseconds()), Payload: e.frame}
-	if len(e.frame) <= wire.MaxPayload {
-		_ = n.endpoint.Forwarder().Send(&m, e.to)
+	m := wire.Message{Class: wire.ClassControl, Deadline: uint32(n.cfg.Deadline.Milliseconds()), Payload: e.Frame}
+	if len(e.Frame) <= wire.MaxPayload {
+		_ = n.endpoint.Forwarder().Send(&m, e.To)
 	}
 }
 
 // publishRoutes hands the data plane its next view and tells links whether they carry messages.
-func (n *Node) publishRoutes(e publishRoutes) {
-	s := &forward.Snapshot{Table: e.table, Links: make(map[wire.NodeID]*forward.Link, len(e.usable)), Boots: e.boots}
-	for _, id := range e.usable {
+func (n *Node) publishRoutes(e core.PublishRoutes) {
+	s := &forward.Snapshot{Table: e.Table, Links: make(map[wire.NodeID]*forward.Link, len(e.Usable)), Boots: e.Boots}
+	for _, id := range e.Usable {
 		if l := n.endpoint.Link(id); l != nil {
 			l.SetUsable(true)
 			s.Links[id] = l
 		}
 	}
-	n.endpoint.Forwarder().Publish(s, e.broken)
+	n.endpoint.Forwarder().Publish(s, e.Broken)
 	for _, l := range n.endpoint.Links() {
 		if s.Links[l.Peer] != l {
 			l.SetUsable(false)
@@ -167,14 +168,14 @@ func (n *Node) publishRoutes(e publishRoutes) {
 func (n *Node) linkEvent(e forward.Event) {
 	switch e := e.(type) {
 	case forward.Opened:
-		n.post(linkOpened{peer: e.Link.Peer, boot: e.Link.Boot, link: e.Link.Number})
+		n.post(core.LinkOpened{Peer: e.Link.Peer, Boot: e.Link.Boot, Link: e.Link.Number})
 	case forward.Closed:
 		n.log.Debug().Err(e.Err).Msg("link ended")
-		n.post(linkClosed{peer: e.Link.Peer, link: e.Link.Number})
+		n.post(core.LinkClosed{Peer: e.Link.Peer, Link: e.Link.Number})
 	case forward.Woken:
-		n.post(activity{peer: e.Link.Peer, link: e.Link.Number, heard: e.Link.LastHeard(), used: e.Link.LastUsed()})
+		n.post(core.Activity{Peer: e.Link.Peer, Link: e.Link.Number, Heard: e.Link.LastHeard(), Used: e.Link.LastUsed()})
 	case forward.Echoed:
-		n.post(echoed{peer: e.Link.Peer, link: e.Link.Number, seq: e.Seq, rtt: e.RTT, at: e.At})
+		n.post(core.Echoed{Peer: e.Link.Peer, Link: e.Link.Number, Seq: e.Seq, RTT: e.RTT, At: e.At})
 	}
 }
 
@@ -184,13 +185,13 @@ func (n *Node) gossipEvent(e gossip.Event) {
 		n.mu.Lock()
 		n.addrs[e.Member.ID] = e.Member.Addr
 		n.mu.Unlock()
-		n.post(memberUp{meta: e.Member.Meta, addr: e.Member.Addr})
+		n.post(core.MemberUp{Meta: e.Member.Meta, Addr: e.Member.Addr})
 	case gossip.Left:
-		n.post(memberDown{id: e.ID, boot: e.Boot, graceful: e.Graceful})
+		n.post(core.MemberDown{ID: e.ID, Boot: e.Boot, Graceful: e.Graceful})
 	case gossip.Announced:
-		n.post(digestCame{digest: e.Digest})
+		n.post(core.DigestCame{Digest: e.Digest})
 	case gossip.Exchanged:
-		n.post(digestCame{digest: e.Digest, whole: true})
+		n.post(core.DigestCame{Digest: e.Digest, Whole: true})
 	}
 }
 
@@ -205,7 +206,7 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 		if records, err = n.verified(records); err != nil {
 			return err
 		}
-		n.post(recordsCame{from: from, records: records})
+		n.post(core.RecordsCame{From: from, Records: records})
 	case wire.KindCompare, wire.KindShare:
 		return n.sharedCame(from, frame)
 	default:
@@ -216,13 +217,13 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 		d.From = from
 		switch kind {
 		case wire.KindWant:
-			n.post(wantCame{d})
+			n.post(core.WantCame{Digest: d})
 		case wire.KindAsk:
-			n.post(askCame{d})
+			n.post(core.AskCame{Digest: d})
 		case wire.KindHave:
-			n.post(haveCame{d})
+			n.post(core.HaveCame{Digest: d})
 		default:
-			n.post(digestCame{digest: d, whole: true})
+			n.post(core.DigestCame{Digest: d, Whole: true})
 		}
 	}
 	return nil
@@ -233,7 +234,7 @@ func (n *Node) verified(records []wire.Record) ([]wire.Record, error) {
 	fresh := records[:0]
 	for _, r := range records {
 		n.mu.Lock()
-		held := n.held[recordKey{r.Origin, r.Kind}]
+		held := n.held[core.RecordKey{Origin: r.Origin, Kind: r.Kind}]
 		n.mu.Unlock()
 		if r.Stamp().Compare(held) <= 0 {
 			continue
@@ -249,10 +250,7 @@ func (n *Node) verified(records []wire.Record) ([]wire.Record, error) {
 // wholeDigest is this node's part of a push/pull.
 func (n *Node) wholeDigest() []byte {
 	var out []byte
-	n.ask(func(c *core) {
-		d := wire.Digest{From: c.self, Entries: c.store.digest()}
-		out = wire.AppendDigest(nil, wire.KindDigest, &d)
-	})
+	n.ask(func(c *core.Core) { out = c.Digest() })
 	return out
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/latency"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 	"github.com/rs/zerolog"
 )
@@ -74,14 +75,14 @@ type Node struct {
 	advertise netip.AddrPort
 	endpoint  *forward.Endpoint
 	gossip    *gossip.Gossip
-	core      *core // owned by loop
+	core      *core.Core // owned by loop
 	index     *interest.Index
 	lookups   lookups
 	spreads   spreads
 	sharing   sharing
 	log       zerolog.Logger
-	events    chan event
-	asks      chan func(*core)
+	events    chan core.Event
+	asks      chan func(*core.Core)
 	stopped   chan struct{} // closed when loop has ended
 	group     sync.WaitGroup
 	began     time.Time
@@ -93,7 +94,7 @@ type Node struct {
 
 	mu    sync.Mutex // guards what follows
 	addrs map[wire.NodeID]netip.AddrPort
-	held  map[recordKey]wire.Stamp // versions in the core's store, so that a second copy costs no signature check
+	held  map[core.RecordKey]wire.Stamp // versions in the core's store, so that a second copy costs no signature check
 }
 
 // eventQueue bounds events that wait for the loop; who brings more waits.
@@ -158,8 +159,8 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	}
 	n := &Node{
 		cfg: cfg, advertise: advertise, index: new(interest.Index), began: time.Now(),
-		events: make(chan event, eventQueue), asks: make(chan func(*core)), stopped: make(chan struct{}),
-		addrs: map[wire.NodeID]netip.AddrPort{}, held: map[recordKey]wire.Stamp{},
+		events: make(chan core.Event, eventQueue), asks: make(chan func(*core.Core)), stopped: make(chan struct{}),
+		addrs: map[wire.NodeID]netip.AddrPort{}, held: map[core.RecordKey]wire.Stamp{},
 	}
 	n.dials, n.endDials = context.WithCancel(context.Background())
 	links := forward.Config{
@@ -195,8 +196,7 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	if n.gossip, err = gossip.New(g); err != nil {
 		return nil, err
 	}
-	n.core = newCore(cfg.Identity.Key, cfg.Identity.Boot, n.index, rnd, cfg.Timing, n.began)
-	n.core.meta = n.meta
+	n.core = core.New(core.Config{Key: cfg.Identity.Key, Meta: n.meta, Index: n.index, Rand: rnd, Timing: cfg.Timing}, n.began)
 	return n, nil
 }
 
@@ -277,7 +277,7 @@ func (n *Node) Ready() bool {
 		return true
 	}
 	settled := false
-	if !n.ask(func(c *core) { settled = c.settled() && (len(n.cfg.Join) == 0 || len(c.peers) > 0) }) {
+	if !n.ask(func(c *core.Core) { settled = c.Settled() && (len(n.cfg.Join) == 0 || c.Known() > 0) }) {
 		return false
 	}
 	if settled || time.Since(n.began) >= readyAfter {
@@ -322,7 +322,7 @@ func (n *Node) withdrawn(ctx context.Context) context.Context {
 	n.group.Go(func() {
 		defer end()
 		<-ctx.Done()
-		n.post(leaving{})
+		n.post(core.Leaving{})
 		time.Sleep(withdrawTime)
 	})
 	return after
@@ -332,7 +332,7 @@ func (n *Node) withdrawn(ctx context.Context) context.Context {
 const withdrawTime = 300 * time.Millisecond
 
 // post hands an event to the loop; it waits while the queue is full and gives up when the loop has ended.
-func (n *Node) post(e event) {
+func (n *Node) post(e core.Event) {
 	select {
 	case n.events <- e:
 	case <-n.stopped:
@@ -340,10 +340,10 @@ func (n *Node) post(e event) {
 }
 
 // ask runs f in the loop and waits for it; false if the loop has ended.
-func (n *Node) ask(f func(*core)) bool {
+func (n *Node) ask(f func(*core.Core)) bool {
 	done := make(chan struct{})
 	select {
-	case n.asks <- func(c *core) { f(c); close(done) }:
+	case n.asks <- func(c *core.Core) { f(c); close(done) }:
 		<-done
 		return true
 	case <-n.stopped:

@@ -10,6 +10,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/forward"
 	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
@@ -81,7 +82,7 @@ func (n *Node) choose(m *wire.Message, tried []wire.NodeID) wire.NodeID {
 
 // SetInterest says whether this node has subscribers of a pattern.
 func (n *Node) SetInterest(tenant string, p channel.Pattern, wanted bool) {
-	n.post(interestChanged{tenant: tenant, pattern: p, wanted: wanted})
+	n.post(core.InterestChanged{Tenant: tenant, Pattern: p, Wanted: wanted})
 }
 
 // arrived takes what has this node as a destination off a link, and reports whether a local subscriber took it.
@@ -148,7 +149,7 @@ func (s *spreads) done(ids []uint64) {
 // goroutine, so it must not block; or never, if the node stops, or if more than 65,536 wait.
 func (n *Node) AfterSpread(f func()) {
 	if id, ok := n.spreads.add(f); ok {
-		n.post(spreadAwaited{id})
+		n.post(core.SpreadAwaited{ID: id})
 	} else {
 		n.spreads.refused.Add(1)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/forward"
+	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
@@ -89,7 +90,7 @@ func (n *Node) compareWith(to wire.NodeID, answers bool) {
 }
 
 func (n *Node) sendShared(to wire.NodeID, s *wire.Shared) {
-	n.sendControl(sendControl{to, wire.AppendShared(nil, s)})
+	n.sendControl(core.SendControl{To: to, Frame: wire.AppendShared(nil, s)})
 }
 
 // sharedCame takes a Compare or Share frame that a node sent to this one alone. What is wrong inside of it, as of a later version, is no reason to end

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"cmp"
@@ -20,26 +20,26 @@ const (
 )
 
 // recordsCame takes records in, uses and spreads the new ones, and asks for what is missing between.
-func (c *core) recordsCame(now time.Time, e recordsCame) {
-	for _, r := range e.records {
+func (c *Core) recordsCame(now time.Time, e RecordsCame) {
+	for _, r := range e.Records {
 		if r.Origin == c.self {
 			if r.Boot > c.boot {
-				c.do(impostor{r.Boot})
+				c.do(Impostor{r.Boot})
 			}
 			continue
 		}
 		switch c.take(now, r) {
 		case applied:
-			c.spread(r, e.from)
+			c.spread(r, e.From)
 		case gap:
-			c.want(now, e.from, recordKey{r.Origin, r.Kind})
+			c.want(now, e.From, RecordKey{r.Origin, r.Kind})
 		case stale, refused:
 		}
 	}
 }
 
 // take stores a record and, if its origin takes part, uses it.
-func (c *core) take(now time.Time, r wire.Record) verdict {
+func (c *Core) take(now time.Time, r wire.Record) verdict {
 	p := c.peers[r.Origin]
 	if p == nil {
 		if c.strangers() >= strangersMost {
@@ -47,7 +47,7 @@ func (c *core) take(now time.Time, r wire.Record) verdict {
 		}
 		p = c.peer(now, r.Origin)
 	}
-	key := recordKey{r.Origin, r.Kind}
+	key := RecordKey{r.Origin, r.Kind}
 	got := c.store.accept(r)
 	if got == applied {
 		delete(c.wants, key)
@@ -59,7 +59,7 @@ func (c *core) take(now time.Time, r wire.Record) verdict {
 	return got
 }
 
-func (c *core) strangers() int {
+func (c *Core) strangers() int {
 	n := 0
 	for _, p := range c.peers {
 		if !p.active() {
@@ -70,7 +70,7 @@ func (c *core) strangers() int {
 }
 
 // use enters records of one chain, oldest first, into routes or interest. Bodies that do not parse are their origin's fault and change nothing.
-func (c *core) use(records []wire.Record) {
+func (c *Core) use(records []wire.Record) {
 	for _, r := range records {
 		switch {
 		case r.Kind == wire.RecordLinks && r.Base == 0:
@@ -83,15 +83,15 @@ func (c *core) use(records []wire.Record) {
 			}
 		case r.Kind == wire.RecordInterest:
 			if err := c.index.ApplyDelta(r.Origin, r.Body); err != nil {
-				c.do(notice{what: "bad interest", peer: r.Origin, text: err.Error()})
+				c.do(Notice{What: "bad interest", Peer: r.Origin, Text: err.Error()})
 			}
 		}
 	}
 }
 
 // spread announces a new record by gossip and pushes it to the neighbours that its sender does not reach.
-func (c *core) spread(r wire.Record, from wire.NodeID) {
-	c.do(announce{wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}})
+func (c *Core) spread(r wire.Record, from wire.NodeID) {
+	c.do(Announce{wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}})
 	var to []wire.NodeID
 	for id, p := range c.peers {
 		if p.up && id != from && id != r.Origin && (from == 0 || c.passesOn(r.Origin, from, id)) {
@@ -101,14 +101,14 @@ func (c *core) spread(r wire.Record, from wire.NodeID) {
 	slices.Sort(to) // invariant 1: a map's order is another each time
 	frame := wire.AppendRecords(nil, r.Raw)
 	for _, id := range to {
-		c.do(sendControl{id, frame})
+		c.do(SendControl{id, frame})
 	}
 }
 
 // passesOn reports whether it is on this node to hand what came from sender on to neighbour to. If the sender reaches that
 // node itself, it is not. Otherwise, of all nodes that hear the sender and reach it, the first relays by a hash of the three
 // are; each node works that out alone from the link-state database (cf. the multipoint relays of OLSR, RFC 3626 §8.3).
-func (c *core) passesOn(origin, sender, to wire.NodeID) bool {
+func (c *Core) passesOn(origin, sender, to wire.NodeID) bool {
 	if _, reached := c.db.Cost(sender, to); reached {
 		return false
 	}
@@ -140,26 +140,26 @@ func relayRank(origin, to, relay wire.NodeID) uint64 {
 // digestCame sends the node what it lacks. What it holds and this node lacks it will send by itself where the digests
 // were exchanged whole; of a mere announcement this node asks for it. A digest is not signed: that a later run of this very node
 // is alive elsewhere must be proved by a record.
-func (c *core) digestCame(now time.Time, e digestCame) {
-	from := e.digest.From
-	listed := make(map[recordKey]bool, len(e.digest.Entries))
+func (c *Core) digestCame(now time.Time, e DigestCame) {
+	from := e.Digest.From
+	listed := make(map[RecordKey]bool, len(e.Digest.Entries))
 	var older []wire.DigestEntry
-	for _, entry := range e.digest.Entries {
-		key := recordKey{entry.Origin, entry.Kind}
+	for _, entry := range e.Digest.Entries {
+		key := RecordKey{entry.Origin, entry.Kind}
 		listed[key] = true
 		switch held := c.store.stamp(key); {
 		case entry.Origin == c.self && entry.Stamp.Boot > c.boot:
 			c.want(now, from, key)
 		case entry.Stamp.Compare(held) < 0:
 			older = append(older, entry)
-		case entry.Stamp.Compare(held) > 0 && entry.Origin != c.self && !e.whole:
+		case entry.Stamp.Compare(held) > 0 && entry.Origin != c.self && !e.Whole:
 			c.want(now, from, key)
 		}
 	}
-	if e.whole {
+	if e.Whole {
 		for key := range c.store.entries {
-			if !listed[key] && c.vouches(now, key.origin) {
-				older = append(older, wire.DigestEntry{Origin: key.origin, Kind: key.kind})
+			if !listed[key] && c.vouches(now, key.Origin) {
+				older = append(older, wire.DigestEntry{Origin: key.Origin, Kind: key.Kind})
 			}
 		}
 	}
@@ -168,13 +168,13 @@ func (c *core) digestCame(now time.Time, e digestCame) {
 
 // vouches reports whether records of a node are handed out to those who hold none. Soon after it is gone they no longer are, else
 // nodes would give each other back for ever what they have forgotten.
-func (c *core) vouches(now time.Time, origin wire.NodeID) bool {
+func (c *Core) vouches(now time.Time, origin wire.NodeID) bool {
 	p := c.peers[origin]
 	return origin == c.self || p != nil && (p.active() || now.Sub(p.since) < vouchTime)
 }
 
 // answer sends a node all that is newer than the versions listed, in frames of bounded size and nothing twice.
-func (c *core) answer(to wire.NodeID, held []wire.DigestEntry) {
+func (c *Core) answer(to wire.NodeID, held []wire.DigestEntry) {
 	if to == c.self || c.peers[to] == nil {
 		return
 	}
@@ -186,12 +186,12 @@ func (c *core) answer(to wire.NodeID, held []wire.DigestEntry) {
 	size := 0
 	send := func() {
 		if len(batch) > 0 {
-			c.do(sendControl{to, wire.AppendRecords(nil, batch...)})
+			c.do(SendControl{to, wire.AppendRecords(nil, batch...)})
 		}
 		batch, size = nil, 0
 	}
 	for _, entry := range held {
-		for _, raw := range c.store.since(recordKey{entry.Origin, entry.Kind}, entry.Stamp) {
+		for _, raw := range c.store.since(RecordKey{entry.Origin, entry.Kind}, entry.Stamp) {
 			if size+len(raw) > frameBytes {
 				send()
 			}
@@ -203,32 +203,32 @@ func (c *core) answer(to wire.NodeID, held []wire.DigestEntry) {
 }
 
 // want asks a node, at the end of the step, for the newest version of a record, unless that was done just now.
-func (c *core) want(now time.Time, from wire.NodeID, key recordKey) {
+func (c *Core) want(now time.Time, from wire.NodeID, key RecordKey) {
 	if at, asked := c.wants[key]; asked && now.Sub(at) < wantAgain || from == 0 || from == c.self {
 		return
 	}
 	if len(c.wants) >= wantsMost && !now.Before(c.wantsFree) {
-		maps.DeleteFunc(c.wants, func(_ recordKey, at time.Time) bool { return now.Sub(at) >= wantAgain })
+		maps.DeleteFunc(c.wants, func(_ RecordKey, at time.Time) bool { return now.Sub(at) >= wantAgain })
 		c.wantsFree = now.Add(wantAgain) // looking for old ones is not to cost more than the asking
 	}
 	if len(c.wants) >= wantsMost {
 		return // digests will repair it
 	}
 	c.wants[key] = now
-	c.asking[from] = append(c.asking[from], wire.DigestEntry{Origin: key.origin, Kind: key.kind, Stamp: c.store.stamp(key)})
+	c.asking[from] = append(c.asking[from], wire.DigestEntry{Origin: key.Origin, Kind: key.Kind, Stamp: c.store.stamp(key)})
 }
 
 // sendWants asks for what is wanted: one frame a node.
-func (c *core) sendWants() {
+func (c *Core) sendWants() {
 	for _, to := range slices.Sorted(maps.Keys(c.asking)) {
 		d := wire.Digest{From: c.self, Entries: c.asking[to]}
-		c.do(sendControl{to, wire.AppendDigest(nil, wire.KindWant, &d)})
+		c.do(SendControl{to, wire.AppendDigest(nil, wire.KindWant, &d)})
 	}
 	clear(c.asking)
 }
 
 // exchange sends one neighbour, in turn, the whole digest: links repair what pushes missed without waiting for push/pull.
-func (c *core) exchange(now time.Time) {
+func (c *Core) exchange(now time.Time) {
 	if now.Before(c.digestAt) {
 		return
 	}
@@ -245,11 +245,15 @@ func (c *core) exchange(now time.Time) {
 	slices.Sort(up)
 	to := up[c.rnd.IntN(len(up))]
 	c.sendDigest(to)
-	c.do(compareShared{to})
+	c.do(CompareShared{to})
 }
 
 // sendDigest tells a node all that is held, so that it sends what is lacking.
-func (c *core) sendDigest(to wire.NodeID) {
-	d := wire.Digest{From: c.self, Entries: c.store.digest()}
-	c.do(sendControl{to, wire.AppendDigest(nil, wire.KindDigest, &d)})
+func (c *Core) sendDigest(to wire.NodeID) {
+	c.do(SendControl{to, c.Digest()})
+}
+
+// Digest is a frame that tells all that is held.
+func (c *Core) Digest() []byte {
+	return wire.AppendDigest(nil, wire.KindDigest, &wire.Digest{From: c.self, Entries: c.store.digest()})
 }

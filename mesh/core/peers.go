@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
-func (c *core) peer(now time.Time, id wire.NodeID) *peer {
+func (c *Core) peer(now time.Time, id wire.NodeID) *peer {
 	p := c.peers[id]
 	if p == nil {
 		p = &peer{id: id, since: now}
@@ -22,17 +22,17 @@ func (c *core) peer(now time.Time, id wire.NodeID) *peer {
 // wantsDial reports whether this node should try to open a link to p, now or at dialAt.
 func (p *peer) wantsDial() bool { return p.member && p.link == 0 && !p.dialing }
 
-func (c *core) memberUp(now time.Time, e memberUp) {
-	if e.meta.ID == c.self {
+func (c *Core) memberUp(now time.Time, e MemberUp) {
+	if e.Meta.ID == c.self {
 		return
 	}
-	p := c.peer(now, e.meta.ID)
-	if p.meta.Boot > e.meta.Boot {
+	p := c.peer(now, e.Meta.ID)
+	if p.meta.Boot > e.Meta.Boot {
 		return // late news of an earlier run, which is over
 	}
-	fresh := !p.member || p.meta.Boot != e.meta.Boot
+	fresh := !p.member || p.meta.Boot != e.Meta.Boot
 	wasActive := p.active()
-	p.meta, p.addrs = e.meta, e
+	p.meta, p.addrs = e.Meta, e
 	if !fresh {
 		return
 	}
@@ -43,29 +43,29 @@ func (c *core) memberUp(now time.Time, e memberUp) {
 	if c.self > p.id {
 		p.dialAt = now.Add(politeness)
 	}
-	c.do(notice{what: "member joined", peer: p.id, text: p.meta.Name})
+	c.do(Notice{What: "member joined", Peer: p.id, Text: p.meta.Name})
 	c.usableDirty = true // the data plane is to know the run
 	if !wasActive {
 		c.activate(p)
 	}
 }
 
-func (c *core) memberDown(now time.Time, e memberDown) {
-	p := c.peers[e.id]
-	if p == nil || !p.member || p.meta.Boot != e.boot {
+func (c *Core) memberDown(now time.Time, e MemberDown) {
+	p := c.peers[e.ID]
+	if p == nil || !p.member || p.meta.Boot != e.Boot {
 		return
 	}
 	p.member = false
 	p.since = now
-	if e.graceful {
+	if e.Graceful {
 		p.reached = false
-		c.do(notice{what: "member left", peer: p.id, text: p.meta.Name})
-		if p.linkBoot <= e.boot { // else the link is to a later run
-			c.do(closeLink{p.id, p.link})
+		c.do(Notice{What: "member left", Peer: p.id, Text: p.meta.Name})
+		if p.linkBoot <= e.Boot { // else the link is to a later run
+			c.do(CloseLink{p.id, p.link})
 			c.dropLink(now, p)
 		}
 	} else {
-		c.do(notice{what: "member died", peer: p.id, text: p.meta.Name})
+		c.do(Notice{What: "member died", Peer: p.id, Text: p.meta.Name})
 	}
 	if !p.active() { // else its link says that it lives: routing believes the link
 		c.deactivate(p)
@@ -73,9 +73,9 @@ func (c *core) memberDown(now time.Time, e memberDown) {
 }
 
 // activate enters what is known of a node into routes and interest.
-func (c *core) activate(p *peer) {
+func (c *Core) activate(p *peer) {
 	for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
-		if chain := c.store.entries[recordKey{p.id, kind}]; chain != nil {
+		if chain := c.store.entries[RecordKey{p.id, kind}]; chain != nil {
 			c.use(chain.records)
 		}
 	}
@@ -84,7 +84,7 @@ func (c *core) activate(p *peer) {
 }
 
 // deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
-func (c *core) deactivate(p *peer) {
+func (c *Core) deactivate(p *peer) {
 	if c.db.Remove(p.id) {
 		c.routesDirty = true
 	}
@@ -94,30 +94,30 @@ func (c *core) deactivate(p *peer) {
 	c.usableDirty, c.costsDirty, c.urgent = true, true, true
 }
 
-func (c *core) linkOpened(now time.Time, e linkOpened) {
-	if c.peers[e.peer] == nil && c.strangers() >= strangersMost {
-		c.do(closeLink{e.peer, e.link})
+func (c *Core) linkOpened(now time.Time, e LinkOpened) {
+	if c.peers[e.Peer] == nil && c.strangers() >= strangersMost {
+		c.do(CloseLink{e.Peer, e.Link})
 		return
 	}
-	p := c.peer(now, e.peer)
-	if p.link > e.link {
+	p := c.peer(now, e.Peer)
+	if p.link > e.Link {
 		return // the report of the link that replaced this one came first
 	}
 	if p.link != 0 {
 		c.prober.Link(p.id).Failed(now)
 		c.dropLink(now, p)
 	}
-	p.link, p.linkBoot = e.link, e.boot
+	p.link, p.linkBoot = e.Link, e.Boot
 	p.twin, p.lossFree = false, now
 	p.dialWait = 0
 	c.prober.Add(p.id, now)
 	c.sendDigest(p.id)
-	c.do(compareShared{p.id})
+	c.do(CompareShared{p.id})
 }
 
-func (c *core) linkClosed(now time.Time, e linkClosed) {
-	p := c.peers[e.peer]
-	if p == nil || p.link != e.link {
+func (c *Core) linkClosed(now time.Time, e LinkClosed) {
+	p := c.peers[e.Peer]
+	if p == nil || p.link != e.Link {
 		return // it was replaced
 	}
 	c.prober.Link(p.id).Failed(now)
@@ -129,7 +129,7 @@ func (c *core) linkClosed(now time.Time, e linkClosed) {
 }
 
 // dropLink forgets the link to p; the caller knows why.
-func (c *core) dropLink(now time.Time, p *peer) {
+func (c *Core) dropLink(now time.Time, p *peer) {
 	if p.link == 0 {
 		return
 	}
@@ -140,7 +140,7 @@ func (c *core) dropLink(now time.Time, p *peer) {
 	}
 }
 
-func (c *core) linkDown(now time.Time, p *peer, why string) {
+func (c *Core) linkDown(now time.Time, p *peer, why string) {
 	wasActive := p.active()
 	p.up = false
 	p.downs++
@@ -151,32 +151,32 @@ func (c *core) linkDown(now time.Time, p *peer, why string) {
 			c.broken[to] = true
 		}
 	}
-	c.do(notice{what: "link down", peer: p.id, text: why})
+	c.do(Notice{What: "link down", Peer: p.id, Text: why})
 	if wasActive && !p.active() {
 		c.deactivate(p)
 	}
 }
 
-func (c *core) linkUp(p *peer) {
+func (c *Core) linkUp(p *peer) {
 	wasActive := p.active()
 	p.up = true
 	// Not urgent: a node that joins brings up many links in a second, and each advertisement costs every node a signature check.
 	c.usableDirty, c.costsDirty = true, true
 	stats := c.prober.Link(p.id).Stats()
-	c.do(notice{what: "link up", peer: p.id, text: fmt.Sprintf("srtt %.1f ms", float64(stats.SRTT)/1e6)})
+	c.do(Notice{What: "link up", Peer: p.id, Text: fmt.Sprintf("srtt %.1f ms", float64(stats.SRTT)/1e6)})
 	c.sendDigest(p.id) // what was new while it was down was not pushed over it
 	if !wasActive && p.active() {
 		c.activate(p)
 	}
 }
 
-func (c *core) dialEnded(now time.Time, e dialed) {
-	p := c.peers[e.peer]
+func (c *Core) dialEnded(now time.Time, e Dialed) {
+	p := c.peers[e.Peer]
 	if p == nil {
 		return
 	}
 	p.dialing = false
-	if e.ok {
+	if e.OK {
 		p.dialAt = now.Add(dialFirst) // linkOpened may be on its way still
 		return
 	}
@@ -185,12 +185,12 @@ func (c *core) dialEnded(now time.Time, e dialed) {
 }
 
 // jitter is d, give or take a quarter.
-func (c *core) jitter(d time.Duration) time.Duration {
+func (c *Core) jitter(d time.Duration) time.Duration {
 	return d*3/4 + time.Duration(c.rnd.Int64N(int64(d)/2+1))
 }
 
 // nextDial is when the next dial is due, or zero: none is, or as many as may be are under way.
-func (c *core) nextDial() (at time.Time) {
+func (c *Core) nextDial() (at time.Time) {
 	for _, p := range c.peers {
 		if p.wantsDial() && (at.IsZero() || p.dialAt.Before(at)) {
 			at = p.dialAt
@@ -203,7 +203,7 @@ func (c *core) nextDial() (at time.Time) {
 }
 
 // freeDials is how many dials may begin now.
-func (c *core) freeDials() int {
+func (c *Core) freeDials() int {
 	free := dialsAtOnce
 	for _, p := range c.peers {
 		if p.dialing {
@@ -213,7 +213,7 @@ func (c *core) freeDials() int {
 	return free
 }
 
-func (c *core) dialDue(now time.Time) {
+func (c *Core) dialDue(now time.Time) {
 	if c.leaving {
 		return
 	}
@@ -229,7 +229,7 @@ func (c *core) dialDue(now time.Time) {
 	slices.SortFunc(due, func(a, b *peer) int { return cmp.Or(a.dialAt.Compare(b.dialAt), byID(a, b)) })
 	for _, p := range due[:min(len(due), c.freeDials())] {
 		p.dialing = true
-		c.do(dial{peer: p.id, addr: p.addrs.addr})
+		c.do(Dial{Peer: p.id, Addr: p.addrs.Addr})
 	}
 }
 
@@ -247,7 +247,7 @@ const (
 )
 
 // watchLoss decides whether the link to p is to be doubled.
-func (c *core) watchLoss(now time.Time, p *peer) {
+func (c *Core) watchLoss(now time.Time, p *peer) {
 	stats := c.prober.Link(p.id).Stats()
 	busy := now.Sub(p.used) < twinAfter
 	lossy := busy && stats.Loss > twinLoss && stats.SRTT > twinRTT || busy && stats.Loss > twinLoss/3 && p.twin
@@ -259,30 +259,30 @@ func (c *core) watchLoss(now time.Time, p *peer) {
 		p.lossFree = now
 	case lossy && now.Sub(p.lossFree) > twinAfter && now.Sub(p.twinAt) > twinAgain:
 		p.twin, p.twinAt = true, now
-		c.do(setTwin{p.id, true})
+		c.do(SetTwin{p.id, true})
 	case p.twin && now.Sub(p.lossy) > twinKept:
 		p.twin, p.lossFree = false, now
-		c.do(setTwin{p.id, false})
+		c.do(SetTwin{p.id, false})
 	}
 }
 
-func (c *core) noteActivity(e activity) {
-	p := c.peers[e.peer]
-	if p == nil || p.link != e.link {
+func (c *Core) noteActivity(e Activity) {
+	p := c.peers[e.Peer]
+	if p == nil || p.link != e.Link {
 		return
 	}
-	link := c.prober.Link(e.peer)
-	link.Heard(e.heard)
-	if !e.used.IsZero() {
-		link.Used(e.used)
-		p.used = e.used
+	link := c.prober.Link(e.Peer)
+	link.Heard(e.Heard)
+	if !e.Used.IsZero() {
+		link.Used(e.Used)
+		p.used = e.Used
 	}
 }
 
 // measure sends the probes that are due and takes note of links that went down or came up. A link that works again and is held down for having
 // broken often comes up all the same where no route leads to its node: after a stall or an outage of all its links a node would be cut off for
 // longer than messages live.
-func (c *core) measure(now time.Time) {
+func (c *Core) measure(now time.Time) {
 	for id, p := range c.peers {
 		if p.link != 0 && !p.up {
 			if _, reachable := c.table.Lookup(id); !reachable {
@@ -303,12 +303,12 @@ func (c *core) measure(now time.Time) {
 		}
 	}
 	for _, due := range c.prober.Due(now) {
-		c.do(probe{due.ID, due.Seq})
+		c.do(Probe{due.ID, due.Seq})
 	}
 }
 
 // introduceStrangers has SWIM meet peers that have a working link but are no members here: news of them was missed, or of a death that was none.
-func (c *core) introduceStrangers(now time.Time) {
+func (c *Core) introduceStrangers(now time.Time) {
 	if now.Before(c.introAt) {
 		return
 	}
@@ -324,12 +324,12 @@ func (c *core) introduceStrangers(now time.Time) {
 	}
 	slices.SortFunc(strangers, byID)
 	for _, p := range strangers {
-		c.do(introduce{p.id})
+		c.do(Introduce{p.id})
 	}
 }
 
 // sweep forgets nodes that are neither members nor linked, and what they said, after a while.
-func (c *core) sweep(now time.Time) {
+func (c *Core) sweep(now time.Time) {
 	if now.Before(c.sweepAt) {
 		return
 	}
@@ -345,7 +345,7 @@ func (c *core) sweep(now time.Time) {
 	for _, p := range gone {
 		delete(c.peers, p.id)
 		c.store.forget(p.id)
-		c.do(forgot{p.id})
+		c.do(Forgot{p.id})
 	}
 	for key, at := range c.wants {
 		if now.Sub(at) > wantAgain {

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"time"
@@ -49,7 +49,7 @@ func (n *simNode) rumour() []byte {
 	for sent := range rumourMost {
 		for _, origin := range n.nodes {
 			for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
-				if r := n.rumours[recordKey{origin.id, kind}]; r != nil && r.sent == sent && len(taken) < rumourRoom {
+				if r := n.rumours[RecordKey{origin.id, kind}]; r != nil && r.sent == sent && len(taken) < rumourRoom {
 					taken = append(taken, r)
 					d.Entries = append(d.Entries, r.entry)
 				}
@@ -58,7 +58,7 @@ func (n *simNode) rumour() []byte {
 	}
 	for _, r := range taken {
 		if r.sent++; r.sent == rumourMost {
-			delete(n.rumours, recordKey{r.entry.Origin, r.entry.Kind})
+			delete(n.rumours, RecordKey{r.entry.Origin, r.entry.Kind})
 		}
 	}
 	if len(d.Entries) == 0 {
@@ -83,7 +83,7 @@ func (n *simNode) packet(j int, frame []byte) {
 	if err != nil {
 		n.fatalf("announcement: %v", err)
 	}
-	n.after(delay+n.upTo(n.jitter), func() { to.post(digestCame{digest: d}) })
+	n.after(delay+n.upTo(n.jitter), func() { to.post(DigestCame{Digest: d}) })
 }
 
 // swim is membership: what it says is in the end true and until then late, at each node by another time.
@@ -114,7 +114,7 @@ func (o *simNode) learn(n *simNode, reached bool, lost map[[3]uint64]time.Time) 
 			o.told[n.i] = map[uint64]bool{}
 		}
 		o.told[n.i][n.boot] = true
-		o.post(memberUp{meta: n.meta(), addr: addrOf(n.i)})
+		o.post(MemberUp{Meta: n.meta(), Addr: addrOf(n.i)})
 	}
 	for boot := range n.boot + 1 {
 		key := [3]uint64{uint64(o.i), uint64(n.i), boot}
@@ -127,7 +127,7 @@ func (o *simNode) learn(n *simNode, reached bool, lost map[[3]uint64]time.Time) 
 			lost[key] = o.now
 		} else if o.now.Sub(since) > swimDoubt && o.chance(0.2) {
 			delete(o.told[n.i], boot)
-			o.post(memberDown{id: n.id, boot: boot})
+			o.post(MemberDown{ID: n.id, Boot: boot})
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 )
 
 // ownLinks are the links records of this node among the effects, to one neighbour.
-func ownLinks(t *testing.T, r *rig, effects []effect, to int) []wire.Record {
+func ownLinks(t *testing.T, r *rig, effects []Effect, to int) []wire.Record {
 	t.Helper()
 	return slices.DeleteFunc(sentRecords(t, effects, r.id(to)), func(rec wire.Record) bool {
 		return rec.Origin != r.c.self || rec.Kind != wire.RecordLinks
@@ -24,7 +24,7 @@ func TestANewNodeSpeaksForItself(t *testing.T) {
 	r := &rig{t: t, now: epoch(), keys: coreKeys(rigNodes), echo: map[wire.NodeID]time.Duration{}}
 	fresh := newRig(t, 2)
 	for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
-		if stamp := fresh.c.store.stamp(recordKey{r.id(2), kind}); stamp != (wire.Stamp{Boot: 5, Version: 1}) {
+		if stamp := fresh.c.store.stamp(RecordKey{r.id(2), kind}); stamp != (wire.Stamp{Boot: 5, Version: 1}) {
 			t.Errorf("kind %d: %v", kind, stamp)
 		}
 	}
@@ -60,7 +60,7 @@ func TestAdvertisement(t *testing.T) {
 		t.Errorf("a step of a cost is told %d times", n)
 	}
 	version := r.c.version[wire.RecordLinks]
-	effects := r.step(linkClosed{r.id(4), r.number})
+	effects := r.step(LinkClosed{r.id(4), r.number})
 	told := ownLinks(t, r, effects, 3)
 	if len(told) != 1 || told[0].Version != version+1 || told[0].Base != 0 {
 		t.Fatalf("a lost link is told %d times at once", len(told))
@@ -71,13 +71,13 @@ func TestAdvertisement(t *testing.T) {
 	r.step(r.open(4, 1))
 	up := time.Time{}
 	for _, s := range r.pass(3 * time.Second) {
-		switch e := s.effect.(type) {
-		case notice:
-			if e.what == "link up" {
+		switch e := s.Effect.(type) {
+		case Notice:
+			if e.What == "link up" {
 				up = s.at
 			}
-		case sendControl:
-			if len(ownLinks(t, r, []effect{e}, 3)) > 0 && s.at.Sub(up) > 510*time.Millisecond {
+		case SendControl:
+			if len(ownLinks(t, r, []Effect{e}, 3)) > 0 && s.at.Sub(up) > 510*time.Millisecond {
 				t.Errorf("told %v after the link came up", s.at.Sub(up))
 			}
 		}
@@ -102,7 +102,7 @@ func TestLeavingWithdrawsLinks(t *testing.T) {
 	r := newRig(t, 2)
 	r.up(3)
 	r.up(4)
-	told := ownLinks(t, r, r.step(leaving{}), 4)
+	told := ownLinks(t, r, r.step(Leaving{}), 4)
 	if len(told) != 1 || string(told[0].Body) != "\x00" {
 		t.Fatalf("told %v", told)
 	}
@@ -125,7 +125,7 @@ func TestComputationsAreSpaced(t *testing.T) {
 	a := r.author(3, 1)
 	before, began := r.c.computations, r.now
 	effects := r.step(r.records(3, a.links(1000, r.id(2))))
-	if r.c.computations != before+1 || len(of[publishRoutes](effects)) != 1 {
+	if r.c.computations != before+1 || len(of[PublishRoutes](effects)) != 1 {
 		t.Fatal("the first change waits")
 	}
 	for i := range 100 { // 200 ms of storm
@@ -151,23 +151,23 @@ func TestComputationsAreSpaced(t *testing.T) {
 // The data plane learns of each change of what it uses in the step of the change, once.
 func TestPublishedRoutes(t *testing.T) {
 	r := newRig(t, 2)
-	usable := func(effects []effect) string {
+	usable := func(effects []Effect) string {
 		t.Helper()
-		all := of[publishRoutes](effects)
+		all := of[PublishRoutes](effects)
 		if len(all) == 0 {
 			return "nothing"
 		}
 		if len(all) > 1 {
 			t.Errorf("published %d times in a step", len(all))
 		}
-		if all[0].table != r.c.table {
+		if all[0].Table != r.c.table {
 			t.Error("published another table")
 		}
 		names := []string{}
-		for _, id := range all[0].usable {
+		for _, id := range all[0].Usable {
 			for i := range rigNodes {
 				if r.id(i) == id {
-					names = append(names, fmt.Sprintf("%d/%d", i, all[0].boots[id]))
+					names = append(names, fmt.Sprintf("%d/%d", i, all[0].Boots[id]))
 				}
 			}
 		}
@@ -178,16 +178,16 @@ func TestPublishedRoutes(t *testing.T) {
 	r.pass(time.Second)
 	for _, step := range []struct {
 		what string
-		e    event
+		e    Event
 		want string
 	}{
 		{"a link opens: it has to prove itself", r.open(5, 1), "nothing"},
 		{"a member joins", r.member(6, 1), "[3/1 4/1]"},
 		{"a member's description changes", r.member(6, 1), "nothing"},
 		{"a later run joins", r.member(4, 2), "[3/1 4/2]"},
-		{"a member with a working link dies", memberDown{r.id(3), 1, false}, "nothing"},
-		{"a link is lost", linkClosed{r.id(3), 2}, "[4/2]"},
-		{"a member leaves", memberDown{r.id(4), 2, true}, "[]"},
+		{"a member with a working link dies", MemberDown{r.id(3), 1, false}, "nothing"},
+		{"a link is lost", LinkClosed{r.id(3), 2}, "[4/2]"},
+		{"a member leaves", MemberDown{r.id(4), 2, true}, "[]"},
 	} {
 		if got := usable(r.step(step.e)); got != step.want {
 			t.Errorf("%s: published %s, want %s", step.what, got, step.want)
@@ -206,28 +206,28 @@ func TestBrokenPathsArePublished(t *testing.T) {
 	at3, at4, at5 := r.author(3, 1), r.author(4, 1), r.author(5, 1)
 	r.step(r.member(5, 1))
 	pause := func() { r.pass(2 * spfPause) }
-	step := func(what string, e event, hop wire.NodeID, broken ...wire.NodeID) {
+	step := func(what string, e Event, hop wire.NodeID, broken ...wire.NodeID) {
 		t.Helper()
 		pause()
-		all := of[publishRoutes](append(r.step(e), r.passed(spfPause)...))
-		if len(all) == 0 || !slices.Equal(all[0].broken, broken) {
+		all := of[PublishRoutes](append(r.step(e), r.passed(spfPause)...))
+		if len(all) == 0 || !slices.Equal(all[0].Broken, broken) {
 			t.Errorf("%s: published %v as broken, want %v", what, all, broken)
 		}
 		for _, later := range all[min(1, len(all)):] {
-			if len(later.broken) > 0 {
-				t.Errorf("%s: broken once more: %v", what, later.broken)
+			if len(later.Broken) > 0 {
+				t.Errorf("%s: broken once more: %v", what, later.Broken)
 			}
 		}
 		if got, _ := r.c.table.Lookup(five); got.NextHop != hop {
 			t.Errorf("%s: next hop %v, want %v", what, got.NextHop, hop)
 		}
 	}
-	step("neighbours come within reach", recordsCame{three, []wire.Record{at3.links(5000, two, five), at4.links(50000, two, five)}}, 0, three, four)
-	step("so does a node behind them", recordsCame{three, []wire.Record{at5.links(1000, three, four)}}, three, five)
-	step("a better path", recordsCame{four, []wire.Record{at4.links(100, two, five), at3.links(9000, two, five)}}, four)
-	step("a link far away is lost", recordsCame{four, []wire.Record{at5.links(1000, three)}}, three, five)
-	step("and comes back", recordsCame{four, []wire.Record{at5.links(1000, three, four)}}, four)
-	step("a link of its own is lost", linkClosed{four, last}, three, four, five)
+	step("neighbours come within reach", RecordsCame{three, []wire.Record{at3.links(5000, two, five), at4.links(50000, two, five)}}, 0, three, four)
+	step("so does a node behind them", RecordsCame{three, []wire.Record{at5.links(1000, three, four)}}, three, five)
+	step("a better path", RecordsCame{four, []wire.Record{at4.links(100, two, five), at3.links(9000, two, five)}}, four)
+	step("a link far away is lost", RecordsCame{four, []wire.Record{at5.links(1000, three)}}, three, five)
+	step("and comes back", RecordsCame{four, []wire.Record{at5.links(1000, three, four)}}, four)
+	step("a link of its own is lost", LinkClosed{four, last}, three, four, five)
 }
 
 // Routes often leave a node just before it is found dead, since its links look worse by then: what went that way is to be sent again when the path left
@@ -243,16 +243,16 @@ func TestFormerPathsBreak(t *testing.T) {
 		r.pass(time.Second)
 		two, three, four, five := r.id(2), r.id(3), r.id(4), r.id(5)
 		at3, at4, at5 := r.author(3, 1), r.author(4, 1), r.author(5, 1)
-		r.step(r.member(5, 1), recordsCame{three, []wire.Record{
+		r.step(r.member(5, 1), RecordsCame{three, []wire.Record{
 			at3.links(5000, two, five), at4.links(50000, two, five), at5.links(1000, three, four),
 		}})
 		r.pass(time.Second)
-		r.step(recordsCame{four, []wire.Record{at4.links(100, two, five)}}) // better
+		r.step(RecordsCame{four, []wire.Record{at4.links(100, two, five)}}) // better
 		r.pass(c.after)
-		effects := append(r.step(recordsCame{three, []wire.Record{at3.links(5000, two)}}), r.passed(2*spfPause)...)
+		effects := append(r.step(RecordsCame{three, []wire.Record{at3.links(5000, two)}}), r.passed(2*spfPause)...)
 		broken := false
-		for _, e := range of[publishRoutes](effects) {
-			broken = broken || slices.Contains(e.broken, five)
+		for _, e := range of[PublishRoutes](effects) {
+			broken = broken || slices.Contains(e.Broken, five)
 		}
 		if got, _ := r.c.table.Lookup(five); got.NextHop != four || broken != c.broken {
 			t.Errorf("the former path breaks after %v: next hop %v, broken %v", c.after, got.NextHop, broken)
@@ -265,23 +265,23 @@ func TestInterestGathers(t *testing.T) {
 	r := newRig(t, 2)
 	r.up(3)
 	r.pass(time.Second)
-	key := recordKey{r.c.self, wire.RecordInterest}
+	key := RecordKey{r.c.self, wire.RecordInterest}
 	version := r.c.store.stamp(key).Version
-	change := func(name string, wanted bool) { r.step(interestChanged{"t", pattern(t, name), wanted}) }
+	change := func(name string, wanted bool) { r.step(InterestChanged{"t", pattern(t, name), wanted}) }
 	began := r.now
 	change("a", true)
 	r.pass(interestPause / 2)
 	change("b", true)
 	var sent []stamped
 	for _, s := range r.pass(time.Second) {
-		if e, ok := s.effect.(sendControl); ok && wire.Kind(e.frame[0]) == wire.KindRecords {
+		if e, ok := s.Effect.(SendControl); ok && wire.Kind(e.Frame[0]) == wire.KindRecords {
 			sent = append(sent, s)
 		}
 	}
 	if len(sent) != 1 || sent[0].at.Sub(began) != interestPause {
 		t.Fatalf("%d records, the first after %v", len(sent), sent[0].at.Sub(began))
 	}
-	records := sentRecords(t, []effect{sent[0].effect}, r.id(3))
+	records := sentRecords(t, []Effect{sent[0].Effect}, r.id(3))
 	if len(records) != 1 || records[0].Version != version+1 {
 		t.Fatalf("sent %v", records)
 	}
@@ -320,7 +320,7 @@ func TestBadBodies(t *testing.T) {
 	if !r.linked(2, 4) || !r.finds(4, "sport") {
 		t.Error("a bad body was used")
 	}
-	if n := of[notice](effects); len(n) != 1 || n[0].what != "bad interest" {
+	if n := of[Notice](effects); len(n) != 1 || n[0].What != "bad interest" {
 		t.Errorf("notices %v", n)
 	}
 }

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"cmp"
@@ -51,16 +51,16 @@ type simNode struct {
 	id    wire.NodeID
 	boot  uint64
 	alive bool
-	core  *core
+	core  *Core
 	index *interest.Index
 
-	inbox   []event
+	inbox   []Event
 	stepAt  time.Time // when the loop runs next
 	spins   int       // steps in a row that were due at once and did nothing
 	numbers uint64
 	links   map[int]*simLink // the one to each peer that the endpoint keeps
-	view    publishRoutes
-	rumours map[recordKey]*rumour
+	view    PublishRoutes
+	rumours map[RecordKey]*rumour
 	told    map[int]map[uint64]bool // runs that SWIM told this node are alive
 	wanted  map[string]bool         // channels that its clients are subscribed to
 	leaving bool
@@ -109,10 +109,12 @@ func (q *simQueue) Pop() any {
 }
 
 const (
-	simGather  = 100 * time.Microsecond // events that come together are stepped together, as when the loop drains its queue
-	simDialOut = 2 * time.Second        // a dial to a dead address gives up
-	simIdleOut = 8 * time.Second        // a connection that hears nothing ends
-	simLarge   = 10                     // nodes of a mesh that is tested for its size, less for troubles
+	simGather   = 100 * time.Microsecond // events that come together are stepped together, as when the loop drains its queue
+	simDialOut  = 2 * time.Second        // a dial to a dead address gives up
+	simIdleOut  = 8 * time.Second        // a connection that hears nothing ends
+	simSleep    = 5 * time.Millisecond   // bounds how often the loop wakes by itself
+	simWithdraw = 300 * time.Millisecond // a node that leaves goes on for this long after it has withdrawn its links
+	simLarge    = 10                     // nodes of a mesh that is tested for its size, less for troubles
 )
 
 // newSim is a mesh of n nodes, none of them started.
@@ -219,10 +221,10 @@ func (n *simNode) start() {
 	if len(n.nodes) >= simLarge {
 		timing.AdvertiseMin, timing.AdvertiseShare = 10*time.Millisecond, 0.5
 	}
-	n.core = newCore(n.key, n.boot, n.index, rand.New(rand.NewPCG(n.seed, uint64(n.i)<<32|n.boot)), timing, n.now)
-	n.core.meta = n.meta()
-	n.inbox, n.view, n.spins = nil, publishRoutes{}, 0
-	n.links, n.rumours, n.told = map[int]*simLink{}, map[recordKey]*rumour{}, map[int]map[uint64]bool{}
+	rnd := rand.New(rand.NewPCG(n.seed, uint64(n.i)<<32|n.boot))
+	n.core = New(Config{Key: n.key, Meta: n.meta(), Index: n.index, Rand: rnd, Timing: timing}, n.now)
+	n.inbox, n.view, n.spins = nil, PublishRoutes{}, 0
+	n.links, n.rumours, n.told = map[int]*simLink{}, map[RecordKey]*rumour{}, map[int]map[uint64]bool{}
 	for name := range n.wanted {
 		delete(n.wanted, name)
 	}
@@ -256,8 +258,8 @@ func (n *simNode) crash() {
 func (n *simNode) leave() {
 	core := n.core
 	n.leaving = true
-	n.post(leaving{})
-	n.after(withdrawTime, func() {
+	n.post(Leaving{})
+	n.after(simWithdraw, func() {
 		if n.core != core || !n.alive {
 			return
 		}
@@ -267,7 +269,7 @@ func (n *simNode) leave() {
 				n.after(n.upTo(500*time.Millisecond), func() {
 					if m.core == theirs && m.alive && m.told[n.i][boot] {
 						delete(m.told[n.i], boot)
-						m.post(memberDown{n.id, boot, true})
+						m.post(MemberDown{n.id, boot, true})
 					}
 				})
 			}
@@ -288,7 +290,7 @@ func (n *simNode) peers() []int {
 }
 
 // post hands an event to the node's loop.
-func (n *simNode) post(e event) {
+func (n *simNode) post(e Event) {
 	if !n.alive {
 		return
 	}
@@ -299,7 +301,7 @@ func (n *simNode) post(e event) {
 }
 
 // postSoon is post after up to a millisecond: reports from several goroutines overtake each other.
-func (n *simNode) postSoon(e event) {
+func (n *simNode) postSoon(e Event) {
 	core := n.core
 	n.after(n.upTo(time.Millisecond), func() {
 		if n.core == core {
@@ -326,20 +328,20 @@ func (n *simNode) step() {
 		for _, j := range n.peers() {
 			l := n.links[j]
 			end := l.end(n)
-			batch = append(batch, activity{n.nodes[j].id, l.number[end], l.heard[end], l.used[end]})
+			batch = append(batch, Activity{n.nodes[j].id, l.number[end], l.heard[end], l.used[end]})
 		}
-		batch = append(batch, polled{})
+		batch = append(batch, Polled{})
 	}
 	n.steps++
-	effects := n.core.step(n.now, batch)
+	effects := n.core.Step(n.now, batch)
 	n.note("step", uint64(n.i), uint64(n.now.UnixNano()), uint64(len(batch)))
-	next := n.core.next(n.now)
+	next := n.core.Next(n.now)
 	if n.spins++; len(effects) > 0 || next.After(n.now) {
 		n.spins = 0
 	} else if n.spins > 1000 {
 		n.fatalf("node %d spins", n.i)
 	}
-	if at := n.now.Add(minSleep); next.Before(at) {
+	if at := n.now.Add(simSleep); next.Before(at) {
 		next = at
 	}
 	n.wake(next)
@@ -348,39 +350,39 @@ func (n *simNode) step() {
 	}
 }
 
-func (n *simNode) carryOut(e effect) {
+func (n *simNode) carryOut(e Effect) {
 	switch e := e.(type) {
-	case dial:
-		n.note("dial", uint64(e.peer))
-		n.dial(n.numberOf(e.peer))
-	case closeLink:
-		n.note("close", uint64(e.peer))
-		n.closeTo(n.numberOf(e.peer), 0)
-	case probe:
-		n.note("probe", uint64(e.peer), uint64(e.seq))
-		n.probe(n.numberOf(e.peer), e.seq)
-	case sendControl:
-		n.note("send", uint64(e.to), uint64(len(e.frame)))
-		_, _ = n.trace.Write(e.frame)
-		n.sent[wire.Kind(e.frame[0])]++
-		n.send(n.numberOf(e.to), e.frame)
-	case announce:
-		n.note("announce", uint64(e.entry.Origin), uint64(e.entry.Kind), e.entry.Stamp.Boot, e.entry.Stamp.Version)
-		key := recordKey{e.entry.Origin, e.entry.Kind}
-		n.rumours[key] = &rumour{entry: e.entry}
-	case forgot:
-		n.note("forgot", uint64(e.origin))
-	case publishRoutes:
-		n.note("routes", uint64(len(e.usable)))
+	case Dial:
+		n.note("dial", uint64(e.Peer))
+		n.dial(n.numberOf(e.Peer))
+	case CloseLink:
+		n.note("close", uint64(e.Peer))
+		n.closeTo(n.numberOf(e.Peer), 0)
+	case Probe:
+		n.note("probe", uint64(e.Peer), uint64(e.Seq))
+		n.probe(n.numberOf(e.Peer), e.Seq)
+	case SendControl:
+		n.note("send", uint64(e.To), uint64(len(e.Frame)))
+		_, _ = n.trace.Write(e.Frame)
+		n.sent[wire.Kind(e.Frame[0])]++
+		n.send(n.numberOf(e.To), e.Frame)
+	case Announce:
+		n.note("announce", uint64(e.Entry.Origin), uint64(e.Entry.Kind), e.Entry.Stamp.Boot, e.Entry.Stamp.Version)
+		key := RecordKey{e.Entry.Origin, e.Entry.Kind}
+		n.rumours[key] = &rumour{entry: e.Entry}
+	case Forgot:
+		n.note("forgot", uint64(e.Origin))
+	case PublishRoutes:
+		n.note("routes", uint64(len(e.Usable)))
 		n.view = e
-	case notice:
-		n.note(e.what, uint64(e.peer))
-	case setRTT:
-		n.note("rtt", uint64(e.peer), uint64(e.srtt))
-	case setTwin:
-		n.fatalf("node %d doubles the link to %v, which carries nothing", n.i, e.peer)
-	case impostor:
-		n.fatalf("node %d takes itself for an impostor of boot %d", n.i, e.boot)
+	case Notice:
+		n.note(e.What, uint64(e.Peer))
+	case SetRTT:
+		n.note("rtt", uint64(e.Peer), uint64(e.SRTT))
+	case SetTwin:
+		n.fatalf("node %d doubles the link to %v, which carries nothing", n.i, e.Peer)
+	case Impostor:
+		n.fatalf("node %d takes itself for an impostor of boot %d", n.i, e.Boot)
 	}
 }
 
@@ -396,7 +398,7 @@ func (n *simNode) dial(j int) {
 	ended := func(ok bool) func() {
 		return func() {
 			if n.core == core {
-				n.post(dialed{to.id, ok})
+				n.post(Dialed{to.id, ok})
 			}
 		}
 	}
@@ -436,7 +438,7 @@ func (n *simNode) adopt(to *simNode) bool {
 		m.numbers++
 		l.number[end] = m.numbers
 		m.links[other.i] = l
-		m.postSoon(linkOpened{other.id, other.boot, l.number[end]})
+		m.postSoon(LinkOpened{other.id, other.boot, l.number[end]})
 	}
 	return true
 }
@@ -467,7 +469,7 @@ func (n *simNode) closeTo(j int, after time.Duration) {
 			l.open[end] = false
 			n.after(after, func() {
 				if n.core == core {
-					n.post(linkClosed{n.nodes[j].id, l.number[end]})
+					n.post(LinkClosed{n.nodes[j].id, l.number[end]})
 				}
 			})
 		}
@@ -500,7 +502,7 @@ func (n *simNode) probe(j int, seq uint32) {
 		n.after(n.delay[j][n.i]+n.upTo(n.jitter), func() {
 			if l.works(end) {
 				l.heard[end] = n.now
-				n.post(echoed{n.nodes[j].id, l.number[end], seq, n.now.Sub(sent), n.now})
+				n.post(Echoed{n.nodes[j].id, l.number[end], seq, n.now.Sub(sent), n.now})
 			}
 		})
 	})
@@ -563,7 +565,7 @@ func (n *simNode) reach(j int) (time.Duration, bool) {
 func (n *simNode) hop(to wire.NodeID, seen map[int]bool) int {
 	r, _ := n.route(to)
 	for _, id := range []wire.NodeID{r.NextHop, r.Alternate, to} {
-		if slices.Contains(n.view.usable, id) {
+		if slices.Contains(n.view.Usable, id) {
 			if j := n.numberOf(id); n.links[j] != nil && !seen[j] {
 				return j
 			}
@@ -574,10 +576,10 @@ func (n *simNode) hop(to wire.NodeID, seen map[int]bool) int {
 
 // route is what the data plane of the node goes by.
 func (n *simNode) route(to wire.NodeID) (r route.Route, ok bool) {
-	if n.view.table == nil {
+	if n.view.Table == nil {
 		return r, false
 	}
-	return n.view.table.Lookup(to)
+	return n.view.Table.Lookup(to)
 }
 
 // receive takes a control frame, as Node.control does.
@@ -591,7 +593,7 @@ func (n *simNode) receive(from wire.NodeID, frame []byte) {
 		if err != nil {
 			n.fatalf("node %d: %v", n.i, err)
 		}
-		n.post(recordsCame{from, records})
+		n.post(RecordsCame{from, records})
 	case wire.KindDigest, wire.KindWant:
 		kind, d, err := wire.ParseDigest(frame)
 		if err != nil {
@@ -599,9 +601,9 @@ func (n *simNode) receive(from wire.NodeID, frame []byte) {
 		}
 		d.From = from
 		if kind == wire.KindWant {
-			n.post(wantCame{d})
+			n.post(WantCame{d})
 		} else {
-			n.post(digestCame{digest: d, whole: true})
+			n.post(DigestCame{Digest: d, Whole: true})
 		}
 	default:
 		n.fatalf("a frame of kind %d", frame[0])
@@ -614,7 +616,7 @@ func (n *simNode) subscribe(name string, wanted bool) {
 		return
 	}
 	n.wanted[name] = wanted
-	n.post(interestChanged{"t", pattern(n.t, name), wanted})
+	n.post(InterestChanged{"t", pattern(n.t, name), wanted})
 }
 
 // traceSum is a fingerprint of all that happened.

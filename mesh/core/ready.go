@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"maps"
@@ -20,7 +20,7 @@ const (
 type awaited struct{ id, version uint64 }
 
 // awaitSpread notes somebody who waits for all that was told before, what is still gathered included.
-func (c *core) awaitSpread(id uint64) {
+func (c *Core) awaitSpread(id uint64) {
 	version := c.version[wire.RecordInterest]
 	if !c.interestDue.IsZero() {
 		version++ // if the flush finds nothing new, confirmSpread sees to it
@@ -29,7 +29,7 @@ func (c *core) awaitSpread(id uint64) {
 }
 
 // confirmSpread tells those whose version is everywhere, and asks the nodes of which that is not known.
-func (c *core) confirmSpread(now time.Time) {
+func (c *Core) confirmSpread(now time.Time) {
 	c.askAt = time.Time{}
 	if len(c.awaiting) == 0 {
 		return
@@ -51,7 +51,7 @@ func (c *core) confirmSpread(now time.Time) {
 		for _, a := range c.awaiting[:end] {
 			ids = append(ids, a.id)
 		}
-		c.do(spreadDone{ids})
+		c.do(SpreadDone{ids})
 		c.awaiting = slices.Delete(c.awaiting, 0, end)
 	}
 	if len(c.awaiting) > 0 && least < newest {
@@ -60,7 +60,7 @@ func (c *core) confirmSpread(now time.Time) {
 }
 
 // ask asks each node that may lack a version of this node's interest, at most so often.
-func (c *core) ask(now time.Time, version uint64, pause time.Duration) {
+func (c *Core) ask(now time.Time, version uint64, pause time.Duration) {
 	question := wire.AppendDigest(nil, wire.KindAsk, c.ownInterest(version))
 	for _, id := range slices.Sorted(maps.Keys(c.peers)) {
 		p := c.peers[id]
@@ -78,7 +78,7 @@ func (c *core) ask(now time.Time, version uint64, pause time.Duration) {
 			continue
 		}
 		p.asked, p.askedAt = version, now
-		c.do(sendControl{id, question})
+		c.do(SendControl{id, question})
 	}
 	if c.askAt.IsZero() {
 		c.askAt = now.Add(askAgain)
@@ -86,20 +86,20 @@ func (c *core) ask(now time.Time, version uint64, pause time.Duration) {
 }
 
 // ownInterest is a digest of a version of this node's interest.
-func (c *core) ownInterest(version uint64) *wire.Digest {
+func (c *Core) ownInterest(version uint64) *wire.Digest {
 	entry := wire.DigestEntry{Origin: c.self, Kind: wire.RecordInterest, Stamp: wire.Stamp{Boot: c.boot, Version: version}}
 	return &wire.Digest{From: c.self, Entries: []wire.DigestEntry{entry}}
 }
 
 // askCame notes what a node wants to be told of; only of its own interest.
-func (c *core) askCame(now time.Time, e askCame) {
-	p := c.peers[e.digest.From]
-	for _, entry := range e.digest.Entries {
+func (c *Core) askCame(now time.Time, e AskCame) {
+	p := c.peers[e.Digest.From]
+	for _, entry := range e.Digest.Entries {
 		if p == nil || entry.Origin != p.id || entry.Kind != wire.RecordInterest {
 			continue
 		}
 		p.owed = entry.Stamp
-		if key := (recordKey{p.id, wire.RecordInterest}); c.store.stamp(key).Compare(p.owed) < 0 {
+		if key := (RecordKey{p.id, wire.RecordInterest}); c.store.stamp(key).Compare(p.owed) < 0 {
 			c.want(now, p.id, key)
 		}
 		c.payOwed(p)
@@ -108,20 +108,20 @@ func (c *core) askCame(now time.Time, e askCame) {
 }
 
 // payOwed tells a node, if it asked, that what it asked for is in use here.
-func (c *core) payOwed(p *peer) {
-	held := c.store.stamp(recordKey{p.id, wire.RecordInterest})
+func (c *Core) payOwed(p *peer) {
+	held := c.store.stamp(RecordKey{p.id, wire.RecordInterest})
 	if p.owed == (wire.Stamp{}) || held.Compare(p.owed) < 0 || !p.active() {
 		return
 	}
 	p.owed = wire.Stamp{}
 	entry := wire.DigestEntry{Origin: p.id, Kind: wire.RecordInterest, Stamp: held}
-	c.do(sendControl{p.id, wire.AppendDigest(nil, wire.KindHave, &wire.Digest{From: c.self, Entries: []wire.DigestEntry{entry}})})
+	c.do(SendControl{p.id, wire.AppendDigest(nil, wire.KindHave, &wire.Digest{From: c.self, Entries: []wire.DigestEntry{entry}})})
 }
 
 // haveCame takes a node's word for what it holds of this node's interest.
-func (c *core) haveCame(e haveCame) {
-	p := c.peers[e.digest.From]
-	for _, entry := range e.digest.Entries {
+func (c *Core) haveCame(e HaveCame) {
+	p := c.peers[e.Digest.From]
+	for _, entry := range e.Digest.Entries {
 		if p != nil && entry.Origin == c.self && entry.Kind == wire.RecordInterest && entry.Stamp.Boot == c.boot {
 			p.knows = max(p.knows, min(entry.Stamp.Version, c.version[wire.RecordInterest]))
 		}

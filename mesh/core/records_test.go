@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"slices"
@@ -52,7 +52,7 @@ func TestStoreAccepts(t *testing.T) {
 			t.Errorf("%s: %d, want %d", test.what, got, test.want)
 		}
 		length := 0
-		if chain := s.entries[recordKey{r.Origin, r.Kind}]; chain != nil {
+		if chain := s.entries[RecordKey{r.Origin, r.Kind}]; chain != nil {
 			length = len(chain.records)
 		}
 		if length != test.length {
@@ -84,7 +84,7 @@ func TestStoreSince(t *testing.T) {
 	for _, r := range chain {
 		s.accept(r)
 	}
-	key := recordKey{chain[0].Origin, chain[0].Kind}
+	key := RecordKey{chain[0].Origin, chain[0].Kind}
 	for _, test := range []struct {
 		what string
 		held wire.Stamp
@@ -122,7 +122,7 @@ func TestStoreSince(t *testing.T) {
 			}
 		}
 	}
-	if got := s.since(recordKey{1, wire.RecordLinks}, wire.Stamp{}); got != nil {
+	if got := s.since(RecordKey{1, wire.RecordLinks}, wire.Stamp{}); got != nil {
 		t.Errorf("records of an unknown origin: %d", len(got))
 	}
 }

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"slices"
@@ -11,21 +11,21 @@ import (
 func TestMemberUpTakesTheLatestRun(t *testing.T) {
 	steps := []struct {
 		what   string
-		event  func(r *rig) event
+		event  func(r *rig) Event
 		boot   uint64 // of the run known afterwards
 		member bool
 		joined bool // a notice says so
 	}{
-		{"first run", func(r *rig) event { return r.member(4, 3) }, 3, true, true},
-		{"same run again", func(r *rig) event { return r.member(4, 3) }, 3, true, false},
-		{"earlier run", func(r *rig) event { return r.member(4, 2) }, 3, true, false},
-		{"later run", func(r *rig) event { return r.member(4, 7) }, 7, true, true},
-		{"end of the earlier run", func(r *rig) event { return memberDown{r.id(4), 3, false} }, 7, true, false},
-		{"end of a run unheard of", func(r *rig) event { return memberDown{r.id(4), 8, false} }, 7, true, false},
-		{"end", func(r *rig) event { return memberDown{r.id(4), 7, false} }, 7, false, false},
-		{"end again", func(r *rig) event { return memberDown{r.id(4), 7, false} }, 7, false, false},
-		{"late news of an earlier run", func(r *rig) event { return r.member(4, 3) }, 7, false, false},
-		{"the same run after all", func(r *rig) event { return r.member(4, 7) }, 7, true, true},
+		{"first run", func(r *rig) Event { return r.member(4, 3) }, 3, true, true},
+		{"same run again", func(r *rig) Event { return r.member(4, 3) }, 3, true, false},
+		{"earlier run", func(r *rig) Event { return r.member(4, 2) }, 3, true, false},
+		{"later run", func(r *rig) Event { return r.member(4, 7) }, 7, true, true},
+		{"end of the earlier run", func(r *rig) Event { return MemberDown{r.id(4), 3, false} }, 7, true, false},
+		{"end of a run unheard of", func(r *rig) Event { return MemberDown{r.id(4), 8, false} }, 7, true, false},
+		{"end", func(r *rig) Event { return MemberDown{r.id(4), 7, false} }, 7, false, false},
+		{"end again", func(r *rig) Event { return MemberDown{r.id(4), 7, false} }, 7, false, false},
+		{"late news of an earlier run", func(r *rig) Event { return r.member(4, 3) }, 7, false, false},
+		{"the same run after all", func(r *rig) Event { return r.member(4, 7) }, 7, true, true},
 	}
 	r := newRig(t, 2)
 	for _, s := range steps {
@@ -34,7 +34,7 @@ func TestMemberUpTakesTheLatestRun(t *testing.T) {
 		if p.meta.Boot != s.boot || p.member != s.member {
 			t.Errorf("%s: boot %d member %v, want %d %v", s.what, p.meta.Boot, p.member, s.boot, s.member)
 		}
-		joined := slices.ContainsFunc(of[notice](effects), func(n notice) bool { return n.what == "member joined" })
+		joined := slices.ContainsFunc(of[Notice](effects), func(n Notice) bool { return n.What == "member joined" })
 		if joined != s.joined {
 			t.Errorf("%s: joined %v, want %v", s.what, joined, s.joined)
 		}
@@ -43,7 +43,7 @@ func TestMemberUpTakesTheLatestRun(t *testing.T) {
 
 func TestNewsOfItselfChangesNothing(t *testing.T) {
 	r := newRig(t, 2)
-	r.step(r.member(2, 9), memberDown{r.id(2), 9, false})
+	r.step(r.member(2, 9), MemberDown{r.id(2), 9, false})
 	if len(r.c.peers) != 0 {
 		t.Errorf("a node is its own peer: %v", r.c.peers)
 	}
@@ -63,7 +63,7 @@ func TestLinkAheadOfMembership(t *testing.T) {
 		full, delta := a.wants(t, "news.*"), a.wants(t, "sport")
 		effects := r.step(r.records(4, a.links(2000, r.id(2)), full, delta))
 		if late {
-			if r.linked(2, 4) || r.finds(4, "sport") || len(of[publishRoutes](effects)) > 0 {
+			if r.linked(2, 4) || r.finds(4, "sport") || len(of[PublishRoutes](effects)) > 0 {
 				t.Error("a node that SWIM does not know takes part")
 			}
 			r.pass(time.Second)
@@ -76,8 +76,8 @@ func TestLinkAheadOfMembership(t *testing.T) {
 		if route, ok := r.c.table.Lookup(r.id(4)); !ok || route.NextHop != r.id(4) {
 			t.Errorf("late %v: no route", late)
 		}
-		published := of[publishRoutes](effects)
-		if len(published) == 0 || !slices.Equal(published[len(published)-1].usable, []wire.NodeID{r.id(4)}) {
+		published := of[PublishRoutes](effects)
+		if len(published) == 0 || !slices.Equal(published[len(published)-1].Usable, []wire.NodeID{r.id(4)}) {
 			t.Errorf("late %v: published %v", late, published)
 		}
 	}
@@ -100,13 +100,13 @@ func linkedPair(t *testing.T) *rig {
 func TestMemberDown(t *testing.T) {
 	for _, test := range []struct {
 		what   string
-		event  func(r *rig) event
+		event  func(r *rig) Event
 		stays  bool // takes part
 		closed bool // its link is closed
 	}{
-		{"declared dead, link works", func(r *rig) event { return memberDown{r.id(4), 1, false} }, true, false},
-		{"left", func(r *rig) event { return memberDown{r.id(4), 1, true} }, false, true},
-		{"an earlier run left", func(r *rig) event { return memberDown{r.id(4), 0, true} }, true, false},
+		{"declared dead, link works", func(r *rig) Event { return MemberDown{r.id(4), 1, false} }, true, false},
+		{"left", func(r *rig) Event { return MemberDown{r.id(4), 1, true} }, false, true},
+		{"an earlier run left", func(r *rig) Event { return MemberDown{r.id(4), 0, true} }, true, false},
 	} {
 		r := linkedPair(t)
 		effects := r.step(test.event(r))
@@ -115,7 +115,7 @@ func TestMemberDown(t *testing.T) {
 		if r.finds(4, "sport") != test.stays || r.linked(2, 4) != test.stays || routed != test.stays {
 			t.Errorf("%s: interest %v, links %v, route %v; want %v", test.what, r.finds(4, "sport"), r.linked(2, 4), routed, test.stays)
 		}
-		if closed := len(of[closeLink](effects)) > 0; closed != test.closed || (r.c.peers[r.id(4)].link == 0) != test.closed {
+		if closed := len(of[CloseLink](effects)) > 0; closed != test.closed || (r.c.peers[r.id(4)].link == 0) != test.closed {
 			t.Errorf("%s: closed %v, want %v", test.what, closed, test.closed)
 		}
 	}
@@ -124,14 +124,14 @@ func TestMemberDown(t *testing.T) {
 // A node that SWIM gave up takes part as long as its link works, and again when it works again.
 func TestDeadMemberWithLivingLink(t *testing.T) {
 	r := linkedPair(t)
-	r.step(memberDown{r.id(4), 1, false})
+	r.step(MemberDown{r.id(4), 1, false})
 	r.pass(10 * time.Second)
-	if !r.finds(4, "sport") || r.c.view().Members[0].State != "unreachable" {
+	if !r.finds(4, "sport") || r.c.View().Members[0].State != "unreachable" {
 		t.Fatal("it was dropped though its link works")
 	}
 	delete(r.echo, r.id(4))
 	r.pass(3 * time.Second)
-	if r.finds(4, "sport") || r.linked(2, 4) || len(r.c.view().Members) != 0 {
+	if r.finds(4, "sport") || r.linked(2, 4) || len(r.c.View().Members) != 0 {
 		t.Fatal("it takes part though neither SWIM nor its link say so")
 	}
 	r.echo[r.id(4)] = 10 * time.Millisecond
@@ -139,11 +139,11 @@ func TestDeadMemberWithLivingLink(t *testing.T) {
 	if p := r.c.peers[r.id(4)]; !p.up || !r.finds(4, "sport") {
 		t.Fatal("its link works again, and it does not take part")
 	}
-	r.step(linkClosed{r.id(4), r.number})
+	r.step(LinkClosed{r.id(4), r.number})
 	if r.finds(4, "sport") {
 		t.Fatal("it takes part though its link is closed")
 	}
-	if effects := r.passed(20 * time.Second); len(of[dial](effects)) > 0 {
+	if effects := r.passed(20 * time.Second); len(of[Dial](effects)) > 0 {
 		t.Fatal("a node that is dead and without link is dialled")
 	}
 }
@@ -153,8 +153,8 @@ func TestGracefulEndOfAnEarlierRun(t *testing.T) {
 	r := linkedPair(t)
 	r.step(r.open(4, 2)) // it restarted at once
 	r.pass(time.Second)
-	effects := r.step(memberDown{r.id(4), 1, true})
-	if p := r.c.peers[r.id(4)]; len(of[closeLink](effects)) > 0 || p.link != r.number || !p.up {
+	effects := r.step(MemberDown{r.id(4), 1, true})
+	if p := r.c.peers[r.id(4)]; len(of[CloseLink](effects)) > 0 || p.link != r.number || !p.up {
 		t.Error("the link to the later run was closed")
 	}
 	r.step(r.member(4, 2))
@@ -166,7 +166,7 @@ func TestGracefulEndOfAnEarlierRun(t *testing.T) {
 func TestRestartedNodeReplacesItsRecords(t *testing.T) {
 	r := linkedPair(t)
 	later := r.author(4, 2)
-	r.step(r.records(4, later.wants(t, "music")), r.member(4, 2), memberDown{r.id(4), 1, false})
+	r.step(r.records(4, later.wants(t, "music")), r.member(4, 2), MemberDown{r.id(4), 1, false})
 	if r.finds(4, "sport") || !r.finds(4, "music") {
 		t.Errorf("sport %v, music %v", r.finds(4, "sport"), r.finds(4, "music"))
 	}
@@ -186,14 +186,14 @@ func TestSweepForgetsStrangers(t *testing.T) {
 	stranger, dead := r.author(5, 1), r.author(6, 1)
 	r.step(r.records(3, stranger.links(1, r.id(3)), stranger.wants(t, "x"), dead.wants(t, "y")), r.member(6, 1))
 	r.pass(time.Minute)
-	r.step(memberDown{r.id(6), 1, false})
+	r.step(MemberDown{r.id(6), 1, false})
 	// A want that stays open must not be remembered for ever either.
-	r.step(digestCame{digest: wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{{Origin: r.id(7), Kind: wire.RecordLinks, Stamp: wire.Stamp{Boot: 1, Version: 1}}}}})
+	r.step(DigestCame{Digest: wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{{Origin: r.id(7), Kind: wire.RecordLinks, Stamp: wire.Stamp{Boot: 1, Version: 1}}}}})
 	when := map[wire.NodeID]time.Duration{}
 	began := r.now
 	for _, s := range r.pass(4 * time.Minute) {
-		if f, ok := s.effect.(forgot); ok {
-			when[f.origin] = s.at.Sub(began)
+		if f, ok := s.Effect.(Forgot); ok {
+			when[f.Origin] = s.at.Sub(began)
 		}
 	}
 	for i, known := range map[int]time.Duration{5: time.Minute, 6: 0} {
@@ -201,7 +201,7 @@ func TestSweepForgetsStrangers(t *testing.T) {
 		if kept < strangerKept || kept > strangerKept+strangerKept/4+time.Second {
 			t.Errorf("node %d was kept for %v", i, kept)
 		}
-		if r.c.peers[r.id(i)] != nil || r.c.store.entries[recordKey{r.id(i), wire.RecordInterest}] != nil {
+		if r.c.peers[r.id(i)] != nil || r.c.store.entries[RecordKey{r.id(i), wire.RecordInterest}] != nil {
 			t.Errorf("something is left of node %d", i)
 		}
 	}
@@ -232,8 +232,8 @@ func TestStrangersAreBounded(t *testing.T) {
 	if !r.finds(5, "x") {
 		t.Error("a member's record was refused")
 	}
-	effects := r.step(linkOpened{peer: 77, boot: 1, link: 900})
-	if r.c.peers[77] != nil || !slices.Contains(of[closeLink](effects), closeLink{77, 900}) {
+	effects := r.step(LinkOpened{Peer: 77, Boot: 1, Link: 900})
+	if r.c.peers[77] != nil || !slices.Contains(of[CloseLink](effects), CloseLink{77, 900}) {
 		t.Error("a link of yet another stranger is kept")
 	}
 	r.pass(strangerKept + strangerKept/4 + time.Second)
@@ -257,14 +257,14 @@ func TestDeadByMistakeKeepsInterest(t *testing.T) {
 			t.Fatal("no interest to begin with")
 		}
 		delete(r.echo, r.id(3))
-		r.step(memberDown{id: r.id(3), boot: 1}, linkClosed{r.id(3), r.c.peers[r.id(3)].link})
+		r.step(MemberDown{ID: r.id(3), Boot: 1}, LinkClosed{r.id(3), r.c.peers[r.id(3)].link})
 		r.pass(2 * time.Second)
 		if _, ok := r.c.table.Lookup(r.id(3)); !ok || !r.finds(3, "a.b") {
 			t.Fatalf("routes %v, interest %v while another node reaches it", ok, r.finds(3, "a.b"))
 		}
 		switch end {
 		case "leaves":
-			r.step(r.member(3, 1), memberDown{id: r.id(3), boot: 1, graceful: true})
+			r.step(r.member(3, 1), MemberDown{ID: r.id(3), Boot: 1, Graceful: true})
 		case "for long":
 			r.pass(reachedKept)
 			fallthrough

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"fmt"
@@ -124,7 +124,7 @@ func (s *sim) fault() {
 	case dice < 18: // SWIM errs
 		if m := s.nodes[j]; n.alive && n.told[j][m.boot] {
 			delete(n.told[j], m.boot)
-			n.post(memberDown{id: m.id, boot: m.boot})
+			n.post(MemberDown{ID: m.id, Boot: m.boot})
 		}
 	case dice < 19 && i != j: // a path gets longer or shorter
 		s.delay[i][j] = time.Millisecond + s.upTo(100*time.Millisecond)
@@ -142,7 +142,7 @@ func (s *sim) alive() (count int) {
 
 // quieten ends all faults but some cuts, which leave the mesh connected, and some nodes that stay dead.
 func (s *sim) quieten() {
-	s.run(withdrawTime + time.Second) // whoever leaves has left
+	s.run(simWithdraw + time.Second) // whoever leaves has left
 	for _, n := range s.nodes {
 		if !n.alive && s.chance(0.7) {
 			n.start()
@@ -262,7 +262,7 @@ func (n *simNode) disagrees(db *route.Database) string {
 			return fmt.Sprintf("its link to node %d is up: %v", m.i, up)
 		}
 		for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
-			key := recordKey{m.id, kind}
+			key := RecordKey{m.id, kind}
 			if own, held := m.core.store.stamp(key), n.core.store.stamp(key); own != held {
 				return fmt.Sprintf("holds %v of node %d, kind %d, whose latest is %v", held, m.i, kind, own)
 			}
@@ -272,7 +272,7 @@ func (n *simNode) disagrees(db *route.Database) string {
 		}
 	}
 	want := route.Compute(n.id, db)
-	if n.view.table == nil || !maps.Equal(maps.Collect(n.view.table.All()), maps.Collect(want.All())) {
+	if n.view.Table == nil || !maps.Equal(maps.Collect(n.view.Table.All()), maps.Collect(want.All())) {
 		return "its routes are not those of what is advertised"
 	}
 	if want.Len() != n.sim.alive()-1 {
@@ -293,7 +293,7 @@ func (n *simNode) misroutes() string {
 		at, hops := n, 0
 		for ; at != to && hops < wire.MaxHops; hops++ {
 			r, ok := at.route(to.id)
-			if !ok || !slices.Contains(at.view.usable, r.NextHop) {
+			if !ok || !slices.Contains(at.view.Usable, r.NextHop) {
 				return fmt.Sprintf("no way on to node %d at node %d", to.i, at.i)
 			}
 			at = n.nodes[n.numberOf(r.NextHop)]
@@ -363,7 +363,7 @@ func TestClusterForgetsTheDead(t *testing.T) {
 	s.run(strangerKept + strangerKept/4)
 	for _, n := range s.nodes {
 		for _, gone := range []int{2, 4} {
-			if n.alive && (n.core.peers[s.nodes[gone].id] != nil || n.core.store.stamp(recordKey{s.nodes[gone].id, wire.RecordInterest}) != wire.Stamp{}) {
+			if n.alive && (n.core.peers[s.nodes[gone].id] != nil || n.core.store.stamp(RecordKey{s.nodes[gone].id, wire.RecordInterest}) != wire.Stamp{}) {
 				t.Errorf("node %d still holds something of node %d", n.i, gone)
 			}
 		}
@@ -386,7 +386,7 @@ func TestClusterSpreadsInPathTime(t *testing.T) {
 	s.run(20 * time.Second)
 	s.settle()
 	var farthest time.Duration
-	for _, r := range s.nodes[0].view.table.All() {
+	for _, r := range s.nodes[0].view.Table.All() {
 		farthest = max(farthest, time.Duration(r.Cost)*time.Microsecond)
 	}
 	s.nodes[0].subscribe("c.11", true)

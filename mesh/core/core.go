@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"cmp"
@@ -32,8 +32,8 @@ const (
 	digestPause   = 7 * time.Second        // between whole digests to one neighbour, taken in turn
 )
 
-// core is the control plane of one node as a pure state machine: events in, effects out, time as an argument. One goroutine owns it.
-type core struct {
+// Core is the control plane of one node as a pure state machine: events in, effects out, time as an argument. One goroutine owns it.
+type Core struct {
 	self    wire.NodeID
 	meta    wire.Meta // of this node
 	boot    uint64
@@ -47,7 +47,7 @@ type core struct {
 	local   *interest.Local
 	prober  *latency.Prober
 	adverts *latency.Advertiser
-	wants   map[recordKey]time.Time            // when a record was last asked for
+	wants   map[RecordKey]time.Time            // when a record was last asked for
 	asking  map[wire.NodeID][]wire.DigestEntry // what to ask nodes for at the end of the step
 
 	version      map[wire.RecordKind]uint64 // of this node's own records
@@ -68,14 +68,14 @@ type core struct {
 	askAt        time.Time // when nodes are next asked what they hold; zero: nobody needs to be
 	leaving      bool
 	computations uint64
-	effects      []effect
+	effects      []Effect
 }
 
 // peer is another node: a member, the far end of a link, or merely the origin of records that came ahead of it.
 type peer struct {
 	id       wire.NodeID
 	meta     wire.Meta
-	addrs    memberUp // as SWIM said last
+	addrs    MemberUp // as SWIM said last
 	member   bool     // SWIM says alive
 	link     uint64   // number of the open link, 0 none
 	linkBoot uint64
@@ -101,13 +101,22 @@ type peer struct {
 // errs: a node that cannot answer for a second may be declared dead, and what is published meanwhile is for it as well.
 func (p *peer) active() bool { return p.member || (p.up || p.reached) && p.meta.ID != 0 }
 
-// newCore is a core at rest; the caller hands it interest.Index to share with the data plane.
-func newCore(key ed25519.PrivateKey, boot uint64, index *interest.Index, rnd *rand.Rand, timing latency.Config, now time.Time) *core {
-	c := &core{
-		self: wire.IDOf(key.Public().(ed25519.PublicKey)), boot: boot, key: key, rnd: rnd,
-		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: index,
-		local: interest.NewLocal(), wants: map[recordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
-		prober: latency.NewProber(timing, rnd), adverts: latency.NewAdvertiser(timing),
+// Config is what a core needs. All but Timing must be set.
+type Config struct {
+	Key    ed25519.PrivateKey
+	Meta   wire.Meta       // of this node: its Boot is this run
+	Index  *interest.Index // which the core writes and the data plane reads
+	Rand   *rand.Rand      // its own from here on
+	Timing latency.Config
+}
+
+// New is a core at rest.
+func New(cfg Config, now time.Time) *Core {
+	c := &Core{
+		self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), meta: cfg.Meta, boot: cfg.Meta.Boot, key: cfg.Key, rnd: cfg.Rand,
+		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
+		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
+		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing),
 		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
 	}
 	c.table = route.Compute(c.self, c.db)
@@ -115,12 +124,12 @@ func newCore(key ed25519.PrivateKey, boot uint64, index *interest.Index, rnd *ra
 	return c
 }
 
-// step takes what happened up to now and returns what to do. It is also to be called, without events, at next.
-func (c *core) step(now time.Time, events []event) []effect {
+// Step takes what happened up to now and returns what to do. It is also to be called, without events, at next.
+func (c *Core) Step(now time.Time, events []Event) []Effect {
 	c.effects = nil
 	ticked := len(events) == 0
 	for _, e := range events {
-		_, is := e.(polled)
+		_, is := e.(Polled)
 		ticked = ticked || is
 		c.handle(now, e)
 	}
@@ -139,51 +148,51 @@ func (c *core) step(now time.Time, events []event) []effect {
 	return c.effects
 }
 
-func (c *core) do(e effect) { c.effects = append(c.effects, e) }
+func (c *Core) do(e Effect) { c.effects = append(c.effects, e) }
 
-func (c *core) handle(now time.Time, e event) {
+func (c *Core) handle(now time.Time, e Event) {
 	switch e := e.(type) {
-	case memberUp:
+	case MemberUp:
 		c.memberUp(now, e)
-	case memberDown:
+	case MemberDown:
 		c.memberDown(now, e)
-	case linkOpened:
+	case LinkOpened:
 		c.linkOpened(now, e)
-	case linkClosed:
+	case LinkClosed:
 		c.linkClosed(now, e)
-	case dialed:
+	case Dialed:
 		c.dialEnded(now, e)
-	case echoed:
-		if p := c.peers[e.peer]; p != nil && p.link == e.link {
-			c.prober.Link(e.peer).Echo(e.at, e.seq, e.rtt)
+	case Echoed:
+		if p := c.peers[e.Peer]; p != nil && p.link == e.Link {
+			c.prober.Link(e.Peer).Echo(e.At, e.Seq, e.RTT)
 			c.costsDirty = true
-			c.do(setRTT{e.peer, c.prober.Link(e.peer).Stats().SRTT})
+			c.do(SetRTT{e.Peer, c.prober.Link(e.Peer).Stats().SRTT})
 			c.watchLoss(now, p)
 		}
-	case activity:
+	case Activity:
 		c.noteActivity(e)
-	case polled: // step sees to it
-	case recordsCame:
+	case Polled: // step sees to it
+	case RecordsCame:
 		c.recordsCame(now, e)
-	case digestCame:
+	case DigestCame:
 		c.digestCame(now, e)
-	case wantCame:
-		c.answer(e.digest.From, e.digest.Entries)
-	case askCame:
+	case WantCame:
+		c.answer(e.Digest.From, e.Digest.Entries)
+	case AskCame:
 		c.askCame(now, e)
-	case haveCame:
+	case HaveCame:
 		c.haveCame(e)
-	case spreadAwaited:
-		c.awaitSpread(e.id)
-	case interestChanged:
+	case SpreadAwaited:
+		c.awaitSpread(e.ID)
+	case InterestChanged:
 		c.interestChanged(now, e)
-	case leaving:
+	case Leaving:
 		c.leaving, c.urgent, c.costsDirty = true, true, true
 	}
 }
 
-// next is when step must be called again even if nothing happens.
-func (c *core) next(now time.Time) time.Time {
+// Next is when step must be called again even if nothing happens.
+func (c *Core) Next(now time.Time) time.Time {
 	at := c.digestAt
 	earlier := func(t time.Time) {
 		if !t.IsZero() && t.Before(at) {
@@ -209,7 +218,7 @@ func (c *core) next(now time.Time) time.Time {
 }
 
 // computeRoutes recomputes the table at the first change, and then at most every spfPause.
-func (c *core) computeRoutes(now time.Time) {
+func (c *Core) computeRoutes(now time.Time) {
 	if c.routesDirty && !now.Before(c.spfAt.Add(spfPause)) {
 		before := c.table
 		c.table = route.Compute(c.self, c.db)
@@ -237,7 +246,7 @@ func (c *core) computeRoutes(now time.Time) {
 			boots[id] = p.meta.Boot
 		}
 	}
-	c.do(publishRoutes{table: c.table, usable: usable, boots: boots, broken: slices.Sorted(maps.Keys(c.broken))})
+	c.do(PublishRoutes{Table: c.table, Usable: usable, Boots: boots, Broken: slices.Sorted(maps.Keys(c.broken))})
 	clear(c.broken)
 }
 
@@ -251,7 +260,7 @@ type formerPath struct {
 // noteBroken gathers the destinations whose path has lost a link, and those that have become reachable: what is under way there is to be sent again. A
 // path that was merely left for a better one still delivers, unless it breaks before it has: routes often leave a dying node, since its links look
 // worse, just before it is found dead.
-func (c *core) noteBroken(now time.Time, before *route.Table) {
+func (c *Core) noteBroken(now time.Time, before *route.Table) {
 	for to := range c.table.All() {
 		path := before.Path(to)
 		switch {
@@ -272,7 +281,7 @@ func (c *core) noteBroken(now time.Time, before *route.Table) {
 }
 
 // noteReached sees which nodes routes lead to, and lets go those that only that kept.
-func (c *core) noteReached(now time.Time) {
+func (c *Core) noteReached(now time.Time) {
 	var gone []*peer
 	for id, p := range c.peers {
 		_, reached := c.table.Lookup(id)
@@ -288,13 +297,16 @@ func (c *core) noteReached(now time.Time) {
 	}
 }
 
-// settled reports whether routes lead to all nodes that take part, and it is known what they have subscribers for.
-func (c *core) settled() bool {
+// Known is how many other nodes have been heard of.
+func (c *Core) Known() int { return len(c.peers) }
+
+// Settled reports whether routes lead to all nodes that take part, and it is known what they have subscribers for.
+func (c *Core) Settled() bool {
 	for id, p := range c.peers {
 		if !p.active() {
 			continue
 		}
-		if _, reachable := c.table.Lookup(id); !reachable || c.store.stamp(recordKey{id, wire.RecordInterest}).Boot != p.meta.Boot {
+		if _, reachable := c.table.Lookup(id); !reachable || c.store.stamp(RecordKey{id, wire.RecordInterest}).Boot != p.meta.Boot {
 			return false
 		}
 	}
@@ -302,7 +314,7 @@ func (c *core) settled() bool {
 }
 
 // intact reports whether there is such a path and all its links are in the database.
-func (c *core) intact(path []wire.NodeID) bool {
+func (c *Core) intact(path []wire.NodeID) bool {
 	for i := 1; i < len(path); i++ {
 		if _, ok := c.db.Cost(path[i-1], path[i]); !ok {
 			return false
@@ -312,7 +324,7 @@ func (c *core) intact(path []wire.NodeID) bool {
 }
 
 // advertise tells the mesh what this node's links cost, when the damping lets it.
-func (c *core) advertise(now time.Time) {
+func (c *Core) advertise(now time.Time) {
 	if next, ok := c.adverts.Next(); !c.costsDirty && !c.urgent && (!ok || now.Before(next)) {
 		return
 	}
@@ -341,14 +353,14 @@ func (c *core) advertise(now time.Time) {
 	c.originateLinks(links)
 }
 
-func (c *core) originateLinks(links []wire.Link) {
+func (c *Core) originateLinks(links []wire.Link) {
 	c.vector = links
 	c.setLinks(c.self, links)
 	c.originate(wire.RecordLinks, wire.AppendLinks(nil, links), true)
 }
 
 // setLinks puts a node's links into the database that routes are computed from.
-func (c *core) setLinks(origin wire.NodeID, links []wire.Link) {
+func (c *Core) setLinks(origin wire.NodeID, links []wire.Link) {
 	out := make([]route.Link, 0, len(links))
 	for _, l := range links {
 		out = append(out, route.Link{To: l.To, Cost: l.Cost})
@@ -359,7 +371,7 @@ func (c *core) setLinks(origin wire.NodeID, links []wire.Link) {
 }
 
 // originate signs and spreads the next version of one of this node's own records.
-func (c *core) originate(kind wire.RecordKind, body []byte, whole bool) {
+func (c *Core) originate(kind wire.RecordKind, body []byte, whole bool) {
 	r := wire.Record{Boot: c.boot, Kind: kind, Body: body}
 	if !whole {
 		r.Base = c.version[kind]
@@ -371,18 +383,18 @@ func (c *core) originate(kind wire.RecordKind, body []byte, whole bool) {
 	c.spread(r, 0)
 }
 
-func (c *core) interestChanged(now time.Time, e interestChanged) {
-	if e.wanted {
-		c.local.Add(e.tenant, e.pattern)
+func (c *Core) interestChanged(now time.Time, e InterestChanged) {
+	if e.Wanted {
+		c.local.Add(e.Tenant, e.Pattern)
 	} else {
-		c.local.Remove(e.tenant, e.pattern)
+		c.local.Remove(e.Tenant, e.Pattern)
 	}
 	if c.interestDue.IsZero() {
 		c.interestDue = now.Add(interestPause)
 	}
 }
 
-func (c *core) flushInterest(now time.Time) {
+func (c *Core) flushInterest(now time.Time) {
 	if c.interestDue.IsZero() || now.Before(c.interestDue) {
 		return
 	}

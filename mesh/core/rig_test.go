@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"bytes"
@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/gossip/interest"
-	"github.com/fastpubsub/fastpubsub/latency"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
@@ -45,7 +44,7 @@ func pattern(t testing.TB, text string) channel.Pattern {
 func query(name string) []interest.Key { return interest.AppendQuery(nil, "t", name) }
 
 // of are the effects of one type, in order.
-func of[T effect](effects []effect) []T {
+func of[T Effect](effects []Effect) []T {
 	var out []T
 	for _, e := range effects {
 		if e, ok := e.(T); ok {
@@ -56,20 +55,20 @@ func of[T effect](effects []effect) []T {
 }
 
 // frames are the control frames of one kind among the effects.
-func frames(effects []effect, kind wire.Kind) []sendControl {
-	return slices.DeleteFunc(of[sendControl](effects), func(s sendControl) bool { return wire.Kind(s.frame[0]) != kind })
+func frames(effects []Effect, kind wire.Kind) []SendControl {
+	return slices.DeleteFunc(of[SendControl](effects), func(s SendControl) bool { return wire.Kind(s.Frame[0]) != kind })
 }
 
 // sentRecords are the records that the effects send to a node.
-func sentRecords(t testing.TB, effects []effect, to wire.NodeID) []wire.Record {
+func sentRecords(t testing.TB, effects []Effect, to wire.NodeID) []wire.Record {
 	t.Helper()
 	var out []wire.Record
 	for _, s := range frames(effects, wire.KindRecords) {
-		records, err := wire.ParseRecords(s.frame)
+		records, err := wire.ParseRecords(s.Frame)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.to == to {
+		if s.To == to {
 			out = append(out, records...)
 		}
 	}
@@ -134,13 +133,13 @@ func (a *author) wants(t testing.TB, name string) wire.Record {
 // rig drives one core by hand: node 0 to len(peers) by ascending ID, of which it is one.
 type rig struct {
 	t      testing.TB
-	c      *core
+	c      *Core
 	now    time.Time
 	keys   []ed25519.PrivateKey
 	number uint64                        // of the last link
 	echo   map[wire.NodeID]time.Duration // peers that answer probes, and after what round trip
 	lost   func() bool                   // whether the probe sent now is lost; nil: none is
-	due    []echoed                      // answers on their way, by time
+	due    []Echoed                      // answers on their way, by time
 }
 
 const rigNodes = 8
@@ -149,7 +148,7 @@ const rigNodes = 8
 func newRig(t testing.TB, self int) *rig {
 	t.Helper()
 	r := &rig{t: t, now: epoch(), keys: coreKeys(rigNodes), echo: map[wire.NodeID]time.Duration{}}
-	r.c = newCore(r.keys[self], 5, new(interest.Index), rand.New(rand.NewPCG(1, 2)), latency.Config{}, r.now)
+	r.c = New(Config{Key: r.keys[self], Meta: wire.Meta{Boot: 5}, Index: new(interest.Index), Rand: rand.New(rand.NewPCG(1, 2))}, r.now)
 	r.step()
 	return r
 }
@@ -159,44 +158,44 @@ func (r *rig) id(i int) wire.NodeID { return idOf(r.keys[i]) }
 func (r *rig) author(i int, boot uint64) *author { return newAuthor(r.keys[i], boot) }
 
 // step hands events over now and returns what the core wants done.
-func (r *rig) step(events ...event) []effect {
+func (r *rig) step(events ...Event) []Effect {
 	r.t.Helper()
-	effects := r.c.step(r.now, events)
-	for _, p := range of[probe](effects) {
-		if rtt, answers := r.echo[p.peer]; answers && (r.lost == nil || !r.lost()) {
-			r.due = append(r.due, echoed{p.peer, r.c.peers[p.peer].link, p.seq, rtt, r.now.Add(rtt)})
+	effects := r.c.Step(r.now, events)
+	for _, p := range of[Probe](effects) {
+		if rtt, answers := r.echo[p.Peer]; answers && (r.lost == nil || !r.lost()) {
+			r.due = append(r.due, Echoed{p.Peer, r.c.peers[p.Peer].link, p.Seq, rtt, r.now.Add(rtt)})
 		}
 	}
-	slices.SortStableFunc(r.due, func(a, b echoed) int { return a.at.Compare(b.at) })
+	slices.SortStableFunc(r.due, func(a, b Echoed) int { return a.At.Compare(b.At) })
 	return effects
 }
 
 // stamped is an effect and when it came.
 type stamped struct {
 	at time.Time
-	effect
+	Effect
 }
 
 // pass lets time pass, stepping whenever the core asks for it or an answer comes.
 func (r *rig) pass(d time.Duration) []stamped {
 	r.t.Helper()
 	var all []stamped
-	take := func(effects []effect) {
+	take := func(effects []Effect) {
 		for _, e := range effects {
 			all = append(all, stamped{r.now, e})
 		}
 	}
 	end, spins := r.now.Add(d), 0
 	for {
-		at := r.c.next(r.now)
+		at := r.c.Next(r.now)
 		if spins++; at.After(r.now) {
 			spins = 0
 		} else if at = r.now.Add(time.Millisecond); spins > 100 {
 			r.t.Fatal("the core asks to be woken at once, again and again")
 		}
-		answered := len(r.due) > 0 && !r.due[0].at.After(at)
+		answered := len(r.due) > 0 && !r.due[0].At.After(at)
 		if answered {
-			at = r.due[0].at
+			at = r.due[0].At
 		}
 		if at.After(end) {
 			r.now = end
@@ -214,11 +213,11 @@ func (r *rig) pass(d time.Duration) []stamped {
 }
 
 // passed is pass without the times.
-func (r *rig) passed(d time.Duration) []effect {
+func (r *rig) passed(d time.Duration) []Effect {
 	r.t.Helper()
-	var out []effect
+	var out []Effect
 	for _, s := range r.pass(d) {
-		out = append(out, s.effect)
+		out = append(out, s.Effect)
 	}
 	return out
 }
@@ -227,14 +226,14 @@ func addrOf(i int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 7946)
 }
 
-func (r *rig) member(i int, boot uint64) memberUp {
-	return memberUp{meta: wire.Meta{ID: r.id(i), Boot: boot, Name: string(rune('a' + i))}, addr: addrOf(i)}
+func (r *rig) member(i int, boot uint64) MemberUp {
+	return MemberUp{Meta: wire.Meta{ID: r.id(i), Boot: boot, Name: string(rune('a' + i))}, Addr: addrOf(i)}
 }
 
 // open reports a new link to a peer.
-func (r *rig) open(i int, boot uint64) linkOpened {
+func (r *rig) open(i int, boot uint64) LinkOpened {
 	r.number++
-	return linkOpened{peer: r.id(i), boot: boot, link: r.number}
+	return LinkOpened{Peer: r.id(i), Boot: boot, Link: r.number}
 }
 
 // up makes node i a member with a link that works.
@@ -261,8 +260,8 @@ func (r *rig) detour(over, to int) {
 	}
 }
 
-func (r *rig) records(from int, records ...wire.Record) recordsCame {
-	return recordsCame{from: r.id(from), records: records}
+func (r *rig) records(from int, records ...wire.Record) RecordsCame {
+	return RecordsCame{From: r.id(from), Records: records}
 }
 
 // finds reports whether a channel's subscribers include node i.

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"cmp"
@@ -9,11 +9,12 @@ import (
 
 // recordStore holds the newest records of every origin as they travel: for each (origin, kind) the last whole record and the deltas
 // that follow it, so that any node can bring any other up to date with the origin's own signatures.
-type recordStore struct{ entries map[recordKey]*recordChain }
+type recordStore struct{ entries map[RecordKey]*recordChain }
 
-type recordKey struct {
-	origin wire.NodeID
-	kind   wire.RecordKind
+// RecordKey names a record: whose it is, and what it is about.
+type RecordKey struct {
+	Origin wire.NodeID
+	Kind   wire.RecordKind
 }
 
 // recordChain is a whole record and its deltas, versions ascending.
@@ -33,11 +34,11 @@ const (
 
 const maxChain = 64 // deltas kept after a whole record; an origin sends a whole one after 32
 
-func newRecordStore() *recordStore { return &recordStore{entries: map[recordKey]*recordChain{}} }
+func newRecordStore() *recordStore { return &recordStore{entries: map[RecordKey]*recordChain{}} }
 
 // accept takes a record in if it is newer.
 func (s *recordStore) accept(r wire.Record) verdict {
-	key := recordKey{r.Origin, r.Kind}
+	key := RecordKey{r.Origin, r.Kind}
 	chain := s.entries[key]
 	if chain != nil && r.Stamp().Compare(chain.stamp()) <= 0 {
 		return stale
@@ -54,7 +55,7 @@ func (s *recordStore) accept(r wire.Record) verdict {
 }
 
 // stamp is the newest version held, zero if none is.
-func (s *recordStore) stamp(key recordKey) wire.Stamp {
+func (s *recordStore) stamp(key RecordKey) wire.Stamp {
 	if chain := s.entries[key]; chain != nil {
 		return chain.stamp()
 	}
@@ -62,7 +63,7 @@ func (s *recordStore) stamp(key recordKey) wire.Stamp {
 }
 
 // since are the records that bring a holder of the given version up to date: the deltas after it where they suffice, else all.
-func (s *recordStore) since(key recordKey, held wire.Stamp) [][]byte {
+func (s *recordStore) since(key RecordKey, held wire.Stamp) [][]byte {
 	chain := s.entries[key]
 	if chain == nil || chain.stamp().Compare(held) <= 0 {
 		return nil
@@ -84,7 +85,7 @@ func (s *recordStore) since(key recordKey, held wire.Stamp) [][]byte {
 func (s *recordStore) digest() []wire.DigestEntry {
 	out := make([]wire.DigestEntry, 0, len(s.entries))
 	for key, chain := range s.entries {
-		out = append(out, wire.DigestEntry{Origin: key.origin, Kind: key.kind, Stamp: chain.stamp()})
+		out = append(out, wire.DigestEntry{Origin: key.Origin, Kind: key.Kind, Stamp: chain.stamp()})
 	}
 	slices.SortFunc(out, func(a, b wire.DigestEntry) int {
 		return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Kind, b.Kind))
@@ -94,6 +95,6 @@ func (s *recordStore) digest() []wire.DigestEntry {
 
 // forget drops all records of an origin.
 func (s *recordStore) forget(origin wire.NodeID) {
-	delete(s.entries, recordKey{origin, wire.RecordLinks})
-	delete(s.entries, recordKey{origin, wire.RecordInterest})
+	delete(s.entries, RecordKey{origin, wire.RecordLinks})
+	delete(s.entries, RecordKey{origin, wire.RecordInterest})
 }

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"slices"
@@ -13,7 +13,7 @@ import (
 func dials(all []stamped, began time.Time) []time.Duration {
 	var out []time.Duration
 	for _, s := range all {
-		if _, ok := s.effect.(dial); ok {
+		if _, ok := s.Effect.(Dial); ok {
 			out = append(out, s.at.Sub(began))
 		}
 	}
@@ -41,8 +41,8 @@ func TestDialPoliteness(t *testing.T) {
 			t.Errorf("%s: dialled at %v, want %v once: no second while one runs", test.what, got, test.want)
 		}
 		for _, s := range all {
-			if d, ok := s.effect.(dial); ok && (d.peer != r.id(test.peer) || d.addr != addrOf(test.peer)) {
-				t.Errorf("%s: dialled %v at %v", test.what, d.peer, d.addr)
+			if d, ok := s.Effect.(Dial); ok && (d.Peer != r.id(test.peer) || d.Addr != addrOf(test.peer)) {
+				t.Errorf("%s: dialled %v at %v", test.what, d.Peer, d.Addr)
 			}
 		}
 	}
@@ -53,7 +53,7 @@ func TestNoDialWhereALinkIs(t *testing.T) {
 	r.step(r.member(2, 1))
 	r.pass(politeness / 2)
 	r.step(r.open(2, 1))
-	if effects := r.passed(5 * time.Second); len(of[dial](effects)) > 0 {
+	if effects := r.passed(5 * time.Second); len(of[Dial](effects)) > 0 {
 		t.Error("dialled though the peer opened a link")
 	}
 }
@@ -61,13 +61,13 @@ func TestNoDialWhereALinkIs(t *testing.T) {
 func TestDialBackOff(t *testing.T) {
 	r := newRig(t, 2)
 	at := r.now
-	if len(of[dial](r.step(r.member(4, 1)))) != 1 {
+	if len(of[Dial](r.step(r.member(4, 1)))) != 1 {
 		t.Fatal("no first dial")
 	}
 	pause := time.Duration(0)
 	for attempt := range 12 {
 		r.now = at.Add(10 * time.Millisecond)
-		r.step(dialed{peer: r.id(4)})
+		r.step(Dialed{Peer: r.id(4)})
 		failed := r.now
 		all := dials(r.pass(20*time.Second), failed)
 		if len(all) != 1 {
@@ -80,10 +80,10 @@ func TestDialBackOff(t *testing.T) {
 		at = r.now
 	}
 	// A link resets it.
-	r.step(dialed{peer: r.id(4), ok: true}, r.open(4, 1))
-	r.step(linkClosed{r.id(4), r.number})
+	r.step(Dialed{Peer: r.id(4), OK: true}, r.open(4, 1))
+	r.step(LinkClosed{r.id(4), r.number})
 	r.pass(time.Second)
-	r.step(dialed{peer: r.id(4)})
+	r.step(Dialed{Peer: r.id(4)})
 	began := r.now
 	if got := dials(r.pass(5*time.Second), began); len(got) != 1 || got[0] > dialFirst*5/4 {
 		t.Errorf("dials at %v after a link had worked", got)
@@ -94,18 +94,18 @@ func TestDialBackOff(t *testing.T) {
 func TestDialIsNotRepeatedBeforeItsLinkOpens(t *testing.T) {
 	r := newRig(t, 2)
 	r.step(r.member(4, 1))
-	effects := r.step(dialed{peer: r.id(4), ok: true})
+	effects := r.step(Dialed{Peer: r.id(4), OK: true})
 	effects = append(effects, r.passed(100*time.Millisecond)...)
 	effects = append(effects, r.step(r.open(4, 1))...)
 	effects = append(effects, r.passed(5*time.Second)...)
-	if n := len(of[dial](effects)); n != 0 {
+	if n := len(of[Dial](effects)); n != 0 {
 		t.Errorf("%d more dials", n)
 	}
 	// But a link that never came is no link.
-	r.step(linkClosed{r.id(4), r.number})
+	r.step(LinkClosed{r.id(4), r.number})
 	r.pass(time.Second)
-	r.step(dialed{peer: r.id(4), ok: true})
-	if n := len(of[dial](r.passed(5 * time.Second))); n != 1 {
+	r.step(Dialed{Peer: r.id(4), OK: true})
+	if n := len(of[Dial](r.passed(5 * time.Second))); n != 1 {
 		t.Errorf("%d dials after one that brought no link", n)
 	}
 }
@@ -118,7 +118,7 @@ func TestRedialAfterALinkIsLost(t *testing.T) {
 		r := newRig(t, test.self)
 		r.step(r.member(test.peer, 1), r.open(test.peer, 1))
 		r.pass(time.Second)
-		r.step(linkClosed{r.id(test.peer), r.number})
+		r.step(LinkClosed{r.id(test.peer), r.number})
 		began := r.now
 		if got := dials(r.pass(5*time.Second), began); len(got) != 1 || got[0] < test.soonest || got[0] > test.least {
 			t.Errorf("node %d: dials at %v, want one at %v to %v", test.self, got, test.soonest, test.least)
@@ -129,8 +129,8 @@ func TestRedialAfterALinkIsLost(t *testing.T) {
 func TestNoDialWhileLeaving(t *testing.T) {
 	r := newRig(t, 4)
 	r.step(r.member(2, 1), r.member(6, 1)) // 6 is dialled, 2 would be in a second
-	r.step(leaving{})
-	if effects := r.passed(5 * time.Second); len(of[dial](effects)) > 0 { // and pass fails if the core spins
+	r.step(Leaving{})
+	if effects := r.passed(5 * time.Second); len(of[Dial](effects)) > 0 { // and pass fails if the core spins
 		t.Error("a leaving node dials")
 	}
 }
@@ -144,27 +144,27 @@ func TestReplacedLink(t *testing.T) {
 	if p.link != r.number || p.up || r.c.prober.Link(p.id).Stats().SRTT != 0 {
 		t.Fatal("the new link is not taken as new")
 	}
-	published := of[publishRoutes](effects)
-	if len(published) == 0 || len(published[len(published)-1].usable) != 0 {
+	published := of[PublishRoutes](effects)
+	if len(published) == 0 || len(published[len(published)-1].Usable) != 0 {
 		t.Error("the data plane still uses the old link")
 	}
 	delete(r.echo, p.id)
-	for _, stale := range []event{
-		linkClosed{p.id, old},
-		echoed{p.id, old, 1, time.Millisecond, r.now},
-		activity{p.id, old, r.now.Add(time.Second), r.now.Add(time.Second)},
-		linkOpened{p.id, 1, old}, // the reports of two links may overtake each other
+	for _, stale := range []Event{
+		LinkClosed{p.id, old},
+		Echoed{p.id, old, 1, time.Millisecond, r.now},
+		Activity{p.id, old, r.now.Add(time.Second), r.now.Add(time.Second)},
+		LinkOpened{p.id, 1, old}, // the reports of two links may overtake each other
 	} {
 		r.step(stale)
 		if stats := r.c.prober.Link(p.id).Stats(); p.link != r.number || stats.SRTT != 0 || stats.Refused != 0 {
 			t.Errorf("%#v: link %d, %+v", stale, p.link, stats)
 		}
 	}
-	r.step(linkClosed{p.id, r.number})
+	r.step(LinkClosed{p.id, r.number})
 	if p.link != 0 {
 		t.Error("the link is closed and yet there")
 	}
-	for _, nobody := range []event{linkClosed{1, 9}, echoed{1, 9, 1, 1, r.now}, activity{1, 9, r.now, r.now}, dialed{1, true}} {
+	for _, nobody := range []Event{LinkClosed{1, 9}, Echoed{1, 9, 1, 1, r.now}, Activity{1, 9, r.now, r.now}, Dialed{1, true}} {
 		r.step(nobody)
 	}
 	if r.c.peers[1] != nil {
@@ -187,7 +187,7 @@ func breakLink(t *testing.T, reported bool) {
 	waited := make([]int, 0, 4)
 	for range 4 {
 		if reported {
-			r.step(linkClosed{r.id(4), r.number})
+			r.step(LinkClosed{r.id(4), r.number})
 		}
 		r.step(r.open(4, 1))
 		began := r.now
@@ -221,7 +221,7 @@ func TestLinkGoesDownAndComesUp(t *testing.T) {
 	}
 	count := func(all []stamped, what string) (n int) {
 		for _, s := range all {
-			if e, ok := s.effect.(notice); ok && e.what == what {
+			if e, ok := s.Effect.(Notice); ok && e.What == what {
 				n++
 			}
 		}
@@ -239,7 +239,7 @@ func TestLinkGoesDownAndComesUp(t *testing.T) {
 	}
 	sent := false
 	for _, s := range all {
-		if e, ok := s.effect.(setRTT); ok && e.peer == p.id && e.srtt == 10*time.Millisecond {
+		if e, ok := s.Effect.(SetRTT); ok && e.Peer == p.id && e.SRTT == 10*time.Millisecond {
 			sent = true
 		}
 	}
@@ -253,13 +253,13 @@ func TestLinkGoesDownAndComesUp(t *testing.T) {
 func TestDigestsWhenALinkOpensAndComesUp(t *testing.T) {
 	r := newRig(t, 2)
 	r.echo[r.id(4)] = 10 * time.Millisecond
-	whole := func(effects []effect, when string) {
+	whole := func(effects []Effect, when string) {
 		t.Helper()
 		sent := frames(effects, wire.KindDigest)
-		if len(sent) != 1 || sent[0].to != r.id(4) {
+		if len(sent) != 1 || sent[0].To != r.id(4) {
 			t.Fatalf("%s: %d digests", when, len(sent))
 		}
-		if d := digestOf(t, sent[0].frame); d.From != r.id(2) || len(d.Entries) != len(r.c.store.entries) {
+		if d := digestOf(t, sent[0].Frame); d.From != r.id(2) || len(d.Entries) != len(r.c.store.entries) {
 			t.Errorf("%s: %+v", when, d)
 		}
 	}
@@ -284,12 +284,12 @@ func TestTwin(t *testing.T) {
 		t.Helper()
 		for end := r.now.Add(d); r.now.Before(end); {
 			for _, s := range r.pass(50 * time.Millisecond) {
-				if e, ok := s.effect.(setTwin); ok {
-					said = append(said, e.on)
+				if e, ok := s.Effect.(SetTwin); ok {
+					said = append(said, e.On)
 				}
 			}
 			if busy {
-				r.step(activity{p.id, p.link, r.now, r.now})
+				r.step(Activity{p.id, p.link, r.now, r.now})
 			}
 		}
 		return said
@@ -324,12 +324,12 @@ func TestDialsAtOnce(t *testing.T) {
 	r := newRig(t, 2)
 	for i := range members {
 		id := wire.NodeID(1000 + i)
-		r.step(memberUp{meta: wire.Meta{ID: id, Boot: 1, Name: "m"}, addr: addrOf(i)})
+		r.step(MemberUp{Meta: wire.Meta{ID: id, Boot: 1, Name: "m"}, Addr: addrOf(i)})
 	}
 	under, dialled := map[wire.NodeID]bool{}, map[wire.NodeID]bool{}
-	note := func(effects []effect) {
-		for _, d := range of[dial](effects) {
-			under[d.peer], dialled[d.peer] = true, true
+	note := func(effects []Effect) {
+		for _, d := range of[Dial](effects) {
+			under[d.Peer], dialled[d.Peer] = true, true
 		}
 	}
 	note(r.passed(politeness + time.Second))
@@ -339,7 +339,7 @@ func TestDialsAtOnce(t *testing.T) {
 		}
 		for id := range under {
 			delete(under, id)
-			note(r.step(dialed{peer: id, ok: true}))
+			note(r.step(Dialed{Peer: id, OK: true}))
 			break
 		}
 	}

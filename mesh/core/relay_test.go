@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"math/rand/v2"
@@ -73,7 +73,7 @@ func TestSomeRelayPassesOn(t *testing.T) {
 				eligible, passing := 0, 0
 				for _, r := range receivers {
 					reaches := slices.Contains(g.neighbours(r), to)
-					passes := (&core{self: r, db: g.db}).passesOn(origin, sender, to)
+					passes := (&Core{self: r, db: g.db}).passesOn(origin, sender, to)
 					if reaches && r != to {
 						eligible++
 						if passes {
@@ -103,7 +103,7 @@ func TestNobodyPassesOnInAFullMesh(t *testing.T) {
 		for _, self := range ids {
 			for _, sender := range ids {
 				for _, to := range ids {
-					if self != sender && to != sender && (&core{self: self, db: g.db}).passesOn(1, sender, to) {
+					if self != sender && to != sender && (&Core{self: self, db: g.db}).passesOn(1, sender, to) {
 						t.Errorf("%v passes on to %v what %v sent", self, to, sender)
 					}
 				}
@@ -136,7 +136,7 @@ func (g graph) flood(origin wire.NodeID, delay func() int) (has map[wire.NodeID]
 			continue
 		}
 		has[p.to] = true
-		c := &core{self: p.to, db: g.db}
+		c := &Core{self: p.to, db: g.db}
 		for _, next := range g.neighbours(p.to) {
 			if next != p.from && next != origin && c.passesOn(origin, p.from, next) {
 				send(p.at, p.to, next)
@@ -204,10 +204,10 @@ func TestSpread(t *testing.T) {
 	// 3 reaches 4 but not 5; 4 and 5 hear this node alone.
 	two, three, four, five := r.id(2), r.id(3), r.id(4), r.id(5)
 	r.step(r.records(3, r.author(3, 1).links(9, two, four)), r.records(4, r.author(4, 1).links(9, two, three)), r.records(5, r.author(5, 1).links(9, two)))
-	targets := func(effects []effect) []wire.NodeID {
+	targets := func(effects []Effect) []wire.NodeID {
 		var out []wire.NodeID
 		for _, s := range frames(effects, wire.KindRecords) {
-			out = append(out, s.to)
+			out = append(out, s.To)
 		}
 		return out
 	}
@@ -217,7 +217,7 @@ func TestSpread(t *testing.T) {
 	if got := targets(effects); !slices.Equal(got, []wire.NodeID{five}) {
 		t.Errorf("what node 3 sent is pushed to %v, want %v", got, five)
 	}
-	if got := of[announce](effects); len(got) != 1 || got[0].entry != (wire.DigestEntry{Origin: a.id, Kind: wire.RecordLinks, Stamp: rec.Stamp()}) {
+	if got := of[Announce](effects); len(got) != 1 || got[0].Entry != (wire.DigestEntry{Origin: a.id, Kind: wire.RecordLinks, Stamp: rec.Stamp()}) {
 		t.Errorf("announced %v", got)
 	}
 	if effects := r.step(r.records(5, rec)); len(effects) != 0 {
@@ -226,7 +226,7 @@ func TestSpread(t *testing.T) {
 	if got := targets(r.step(r.records(5, r.author(3, 2).links(1, two)))); !slices.Equal(got, []wire.NodeID{four}) {
 		t.Errorf("node 3's record from node 5 is pushed to %v, want %v: not back to its origin", got, four)
 	}
-	effects = r.step(interestChanged{"t", pattern(t, "mine"), true})
+	effects = r.step(InterestChanged{"t", pattern(t, "mine"), true})
 	effects = append(effects, r.passed(interestPause)...)
 	if got := targets(effects); !slices.Equal(got, []wire.NodeID{three, four, five}) {
 		t.Errorf("its own record is pushed to %v, want to all neighbours", got)

@@ -1,4 +1,4 @@
-package mesh
+package core
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
-func announcedBy(from wire.NodeID, r *wire.Record) digestCame {
-	return digestCame{digest: wire.Digest{From: from, Entries: []wire.DigestEntry{{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}}}}
+func announcedBy(from wire.NodeID, r *wire.Record) DigestCame {
+	return DigestCame{Digest: wire.Digest{From: from, Entries: []wire.DigestEntry{{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}}}}
 }
 
 // A lost delta is asked for once, and what comes repairs the filter.
@@ -23,13 +23,13 @@ func TestGapIsRepaired(t *testing.T) {
 	if !r.finds(4, "one") {
 		t.Fatal("setup")
 	}
-	key := recordKey{a.id, wire.RecordInterest}
+	key := RecordKey{a.id, wire.RecordInterest}
 	effects := r.step(r.records(3, third))
 	wants := frames(effects, wire.KindWant)
-	if len(wants) != 1 || wants[0].to != r.id(3) || len(of[announce](effects)) != 0 {
-		t.Fatalf("a gap: %d wants, %d announcements", len(wants), len(of[announce](effects)))
+	if len(wants) != 1 || wants[0].To != r.id(3) || len(of[Announce](effects)) != 0 {
+		t.Fatalf("a gap: %d wants, %d announcements", len(wants), len(of[Announce](effects)))
 	}
-	d := digestOf(t, wants[0].frame)
+	d := digestOf(t, wants[0].Frame)
 	if len(d.Entries) != 1 || d.Entries[0] != (wire.DigestEntry{Origin: a.id, Kind: wire.RecordInterest, Stamp: full.Stamp()}) {
 		t.Errorf("wants %+v", d)
 	}
@@ -70,9 +70,9 @@ func TestAnnouncement(t *testing.T) {
 		{"newer, among all that the node holds: it will send it", &second, true, 0, 0},
 	} {
 		e := announcedBy(r.id(3), test.entry)
-		e.whole = test.whole
-		if e.whole {
-			e.digest.Entries = append(r.c.store.digest(), e.digest.Entries...)
+		e.Whole = test.whole
+		if e.Whole {
+			e.Digest.Entries = append(r.c.store.digest(), e.Digest.Entries...)
 		}
 		effects := r.step(e)
 		if n := len(frames(effects, wire.KindWant)); n != test.wants {
@@ -100,7 +100,7 @@ func TestDigestIsAnswered(t *testing.T) {
 	entry := wire.DigestEntry{Origin: a.id, Kind: wire.RecordInterest, Stamp: first.Stamp()}
 	ask := func(whole bool, entries ...wire.DigestEntry) []wire.Record {
 		t.Helper()
-		return sentRecords(t, r.step(digestCame{wire.Digest{From: r.id(3), Entries: entries}, whole}), r.id(3))
+		return sentRecords(t, r.step(DigestCame{wire.Digest{From: r.id(3), Entries: entries}, whole}), r.id(3))
 	}
 	if got := ask(false, entry); len(got) != 1 || !bytes.Equal(got[0].Raw, second.Raw) {
 		t.Errorf("an announcement was answered with %d records", len(got))
@@ -117,7 +117,7 @@ func TestDigestIsAnswered(t *testing.T) {
 	if got := ask(true, r.c.store.digest()...); len(got) != 0 {
 		t.Errorf("a digest that lacks nothing was answered with %d records", len(got))
 	}
-	if effects := r.step(digestCame{wire.Digest{From: r.id(7)}, true}); len(frames(effects, wire.KindRecords)) != 0 {
+	if effects := r.step(DigestCame{wire.Digest{From: r.id(7)}, true}); len(frames(effects, wire.KindRecords)) != 0 {
 		t.Error("a node that is not known was answered")
 	}
 }
@@ -134,7 +134,7 @@ func TestWantIsAnswered(t *testing.T) {
 		if held > 0 {
 			want.Stamp = chain[held-1].Stamp()
 		}
-		got := sentRecords(t, r.step(wantCame{wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{want}}}), r.id(3))
+		got := sentRecords(t, r.step(WantCame{wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{want}}}), r.id(3))
 		if len(got) != 3-held {
 			t.Errorf("holding %d: %d records", held, len(got))
 		}
@@ -150,7 +150,7 @@ func TestRepeatedEntriesAreAnsweredOnce(t *testing.T) {
 	entry := wire.DigestEntry{Origin: a.id, Kind: wire.RecordInterest}
 	later := entry
 	later.Stamp = wire.Stamp{Boot: 1, Version: 1}
-	got := sentRecords(t, r.step(wantCame{wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{later, entry, entry, later, entry}}}), r.id(3))
+	got := sentRecords(t, r.step(WantCame{wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{later, entry, entry, later, entry}}}), r.id(3))
 	if len(got) != 2 {
 		t.Errorf("%d records, want the 2 that there are", len(got))
 	}
@@ -176,14 +176,14 @@ func TestAnswersAreCut(t *testing.T) {
 		total++
 	}
 	count := 0
-	sent := frames(r.step(wantCame{wire.Digest{From: r.id(3), Entries: entries}}), wire.KindRecords)
+	sent := frames(r.step(WantCame{wire.Digest{From: r.id(3), Entries: entries}}), wire.KindRecords)
 	for i, s := range sent {
-		records, err := wire.ParseRecords(s.frame)
+		records, err := wire.ParseRecords(s.Frame)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(s.frame) > frameBytes+1 && len(records) > 1 {
-			t.Errorf("frame %d: %d bytes, %d records", i, len(s.frame), len(records))
+		if len(s.Frame) > frameBytes+1 && len(records) > 1 {
+			t.Errorf("frame %d: %d bytes, %d records", i, len(s.Frame), len(records))
 		}
 		count += len(records)
 	}
@@ -202,8 +202,8 @@ func TestWantsAreBounded(t *testing.T) {
 			for j := range 32 {
 				d.Entries = append(d.Entries, wire.DigestEntry{Origin: wire.NodeID(1 + i*32 + j), Kind: wire.RecordLinks, Stamp: wire.Stamp{Boot: 1, Version: 1}})
 			}
-			for _, s := range frames(r.step(digestCame{digest: d}), wire.KindWant) {
-				_, want, err := wire.ParseDigest(s.frame)
+			for _, s := range frames(r.step(DigestCame{Digest: d}), wire.KindWant) {
+				_, want, err := wire.ParseDigest(s.Frame)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -231,25 +231,25 @@ func TestImpostor(t *testing.T) {
 	}
 	for what, rec := range map[string]wire.Record{"an earlier run": earlier.links(1), "this run": same.links(1)} {
 		effects := r.step(r.records(3, rec))
-		if len(of[impostor](effects)) != 0 || r.c.store.stamp(recordKey{r.id(2), wire.RecordLinks}).Boot != 5 {
+		if len(of[Impostor](effects)) != 0 || r.c.store.stamp(RecordKey{r.id(2), wire.RecordLinks}).Boot != 5 {
 			t.Errorf("%s is taken for another", what)
 		}
 	}
 	proof := later.links(1)
 	for _, whole := range []bool{false, true} {
 		e := announcedBy(r.id(3), &proof)
-		e.whole = whole
+		e.Whole = whole
 		effects := r.step(e)
-		if len(of[impostor](effects)) != 0 {
+		if len(of[Impostor](effects)) != 0 {
 			t.Error("an unsigned claim ends the node")
 		}
-		if wants := frames(effects, wire.KindWant); len(wants) != 1 || digestOf(t, wants[0].frame).Entries[0].Origin != r.id(2) {
+		if wants := frames(effects, wire.KindWant); len(wants) != 1 || digestOf(t, wants[0].Frame).Entries[0].Origin != r.id(2) {
 			t.Error("the proof is not asked for")
 		}
 		r.pass(wantAgain)
 	}
 	effects := r.step(r.records(3, proof))
-	if got := of[impostor](effects); len(got) != 1 || got[0].boot != 6 {
+	if got := of[Impostor](effects); len(got) != 1 || got[0].Boot != 6 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -273,13 +273,13 @@ func TestTheDeadAreNotHandedOut(t *testing.T) {
 	r.step(r.member(4, 1), r.records(3, a.links(1)))
 	asked := func() bool {
 		t.Helper()
-		return slices.ContainsFunc(sentRecords(t, r.step(digestCame{wire.Digest{From: r.id(3)}, true}), r.id(3)),
+		return slices.ContainsFunc(sentRecords(t, r.step(DigestCame{wire.Digest{From: r.id(3)}, true}), r.id(3)),
 			func(rec wire.Record) bool { return rec.Origin == a.id })
 	}
 	if !asked() {
 		t.Error("a member's record is kept back")
 	}
-	r.step(memberDown{a.id, 1, false})
+	r.step(MemberDown{a.id, 1, false})
 	if !asked() {
 		t.Error("kept back at once: SWIM may err, or be late")
 	}
@@ -302,11 +302,11 @@ func TestExchangeTakesNeighboursInTurn(t *testing.T) {
 	to := map[wire.NodeID]int{}
 	var last time.Time
 	for _, s := range r.pass(5 * time.Minute) {
-		e, ok := s.effect.(sendControl)
-		if !ok || wire.Kind(e.frame[0]) != wire.KindDigest {
+		e, ok := s.Effect.(SendControl)
+		if !ok || wire.Kind(e.Frame[0]) != wire.KindDigest {
 			continue
 		}
-		to[e.to]++
+		to[e.To]++
 		if pause := s.at.Sub(last); !last.IsZero() && (pause < digestPause*3/4 || pause > digestPause*5/4+50*time.Millisecond) {
 			t.Errorf("%v between digests", pause)
 		}

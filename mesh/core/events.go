@@ -1,0 +1,179 @@
+package core
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward/route"
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// Event is something that happened outside the core.
+type Event interface{ event() }
+
+type (
+	// MemberUp says that SWIM knows this run of a node, newly or under a new description.
+	MemberUp struct {
+		Meta wire.Meta
+		Addr netip.AddrPort
+	}
+	// MemberDown says that SWIM declared this run dead, or it left.
+	MemberDown struct {
+		ID       wire.NodeID
+		Boot     uint64
+		Graceful bool
+	}
+	// LinkOpened says that a link is ready; it replaces any earlier one to the peer, that is one of a lower number.
+	LinkOpened struct {
+		Peer wire.NodeID
+		Boot uint64 // the peer's
+		Link uint64 // number of the link; numbers ascend in this run
+	}
+	// LinkClosed says that a link ended.
+	LinkClosed struct {
+		Peer wire.NodeID
+		Link uint64
+	}
+	// Dialed says that an attempt to open a link ended, well or not.
+	Dialed struct {
+		Peer wire.NodeID
+		OK   bool
+	}
+	// Echoed says that a probe came back.
+	Echoed struct {
+		Peer wire.NodeID
+		Link uint64
+		Seq  uint32
+		RTT  time.Duration
+		At   time.Time
+	}
+	// Activity says when a link last heard from its peer and last carried a message.
+	Activity struct {
+		Peer  wire.NodeID
+		Link  uint64
+		Heard time.Time
+		Used  time.Time
+	}
+	// Polled says that the activity of every link is among these events, so that silence means something.
+	Polled struct{}
+	// RecordsCame says that records with good signatures came, from a peer's link or over the mesh.
+	RecordsCame struct {
+		From    wire.NodeID
+		Records []wire.Record
+	}
+	// DigestCame says what a node says it holds; whole if it is all that it holds.
+	DigestCame struct {
+		Digest wire.Digest
+		Whole  bool
+	}
+	// WantCame says that a node asks for records newer than those listed.
+	WantCame struct{ Digest wire.Digest }
+	// AskCame says that a node asks to be told once this one holds the version of its interest.
+	AskCame struct{ Digest wire.Digest }
+	// HaveCame is the answer.
+	HaveCame struct{ Digest wire.Digest }
+	// SpreadAwaited says that somebody wants to know when all nodes know of the interest told before. IDs are the owner's, each used once.
+	SpreadAwaited struct{ ID uint64 }
+	// InterestChanged says that the first local subscriber of a pattern came, or the last went.
+	InterestChanged struct {
+		Tenant  string
+		Pattern channel.Pattern
+		Wanted  bool
+	}
+	// Leaving says that the node is about to stop; it withdraws its links.
+	Leaving struct{}
+)
+
+func (MemberUp) event()        {}
+func (MemberDown) event()      {}
+func (LinkOpened) event()      {}
+func (LinkClosed) event()      {}
+func (Dialed) event()          {}
+func (Echoed) event()          {}
+func (Activity) event()        {}
+func (Polled) event()          {}
+func (RecordsCame) event()     {}
+func (DigestCame) event()      {}
+func (WantCame) event()        {}
+func (AskCame) event()         {}
+func (HaveCame) event()        {}
+func (SpreadAwaited) event()   {}
+func (InterestChanged) event() {}
+func (Leaving) event()         {}
+
+// Effect is something that the core wants done outside. Carrying it out never blocks.
+type Effect interface{ effect() }
+
+type (
+	// Dial asks to open a link; answer with Dialed.
+	Dial struct {
+		Peer wire.NodeID
+		Addr netip.AddrPort
+	}
+	// CloseLink asks to end the link to a node that is gone.
+	CloseLink struct {
+		Peer wire.NodeID
+		Link uint64
+	}
+	// Probe asks to send a probe on the link.
+	Probe struct {
+		Peer wire.NodeID
+		Seq  uint32
+	}
+	// SendControl asks to send a Records or digest frame to a node, by its link or else over the mesh.
+	SendControl struct {
+		To    wire.NodeID
+		Frame []byte
+	}
+	// Announce says that this version is held now: put it on SWIM packets.
+	Announce struct{ Entry wire.DigestEntry }
+	// Forgot says that nothing is held of this node any more.
+	Forgot struct{ Origin wire.NodeID }
+	// CompareShared asks to tell a node what this one holds of what all nodes are to hold alike.
+	CompareShared struct{ To wire.NodeID }
+	// PublishRoutes asks to make this the data plane's view.
+	PublishRoutes struct {
+		Table  *route.Table
+		Usable []wire.NodeID
+		Boots  map[wire.NodeID]uint64 // runs of the nodes that take part
+		Broken []wire.NodeID          // destinations whose path has broken since the last time
+	}
+	// SetRTT asks to tell a link its smoothed round trip.
+	SetRTT struct {
+		Peer wire.NodeID
+		SRTT time.Duration
+	}
+	// Introduce asks to tell SWIM where a peer is that has a working link and that it does not know.
+	Introduce struct{ Peer wire.NodeID }
+	// SetTwin asks to double the link to a peer, since it loses packets, or no longer.
+	SetTwin struct {
+		Peer wire.NodeID
+		On   bool
+	}
+	// SpreadDone says that all nodes know of the interest that these wait for.
+	SpreadDone struct{ IDs []uint64 }
+	// Notice is a change worth a log line.
+	Notice struct {
+		What string
+		Peer wire.NodeID
+		Text string
+	}
+	// Impostor says that a later run of this very node is alive elsewhere.
+	Impostor struct{ Boot uint64 }
+)
+
+func (Dial) effect()          {}
+func (CloseLink) effect()     {}
+func (Probe) effect()         {}
+func (SendControl) effect()   {}
+func (Announce) effect()      {}
+func (Forgot) effect()        {}
+func (CompareShared) effect() {}
+func (PublishRoutes) effect() {}
+func (SetRTT) effect()        {}
+func (Introduce) effect()     {}
+func (SetTwin) effect()       {}
+func (SpreadDone) effect()    {}
+func (Notice) effect()        {}
+func (Impostor) effect()      {}

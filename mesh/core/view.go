@@ -1,0 +1,154 @@
+package core
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/forward/route"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// View is what a node knows and does, as GET /v1/mesh shows it. Times in ms are one way unless named rtt.
+type View struct {
+	Node     NodeView          `json:"node"`
+	Members  []MemberView      `json:"members"`
+	Links    []LinkView        `json:"links"`
+	Routes   []RouteView       `json:"routes"`
+	Counters map[string]uint64 `json:"counters"`
+	Dropped  map[string]uint64 `json:"dropped"`
+}
+
+// NodeView describes a node.
+type NodeView struct {
+	ID     wire.NodeID `json:"id"`
+	Name   string      `json:"name"`
+	Region string      `json:"region,omitempty"`
+	Addr   string      `json:"addr"`
+	Client string      `json:"client,omitempty"`
+	Lat    *float64    `json:"lat,omitempty"`
+	Lon    *float64    `json:"lon,omitempty"`
+	Boot   uint64      `json:"boot"`
+	Uptime float64     `json:"uptime_s,omitempty"`
+}
+
+// MemberView is another node of the mesh.
+type MemberView struct {
+	NodeView
+	State string `json:"state"` // alive; or unreachable: SWIM has given it up but its link works
+}
+
+// LinkView is a link of this node.
+type LinkView struct {
+	Peer        wire.NodeID `json:"peer"`
+	Name        string      `json:"name"`
+	State       string      `json:"state"` // up or down, as probes say
+	RTT         float64     `json:"rtt_ms"`
+	Deviation   float64     `json:"deviation_ms"`
+	Loss        float64     `json:"loss"`
+	Cost        float64     `json:"cost_ms"`                 // as measured now
+	Advertised  float64     `json:"advertised_ms,omitempty"` // as told to the mesh
+	Downs       int         `json:"downs"`                   // how often it went down
+	Dialed      bool        `json:"dialed"`                  // opened by this end
+	Twin        bool        `json:"twin,omitempty"`          // doubled, since it loses packets
+	Near        bool        `json:"near,omitempty"`          // messages go by TCP, since it is short
+	BytesIn     uint64      `json:"bytes_in"`
+	BytesOut    uint64      `json:"bytes_out"`
+	MessagesIn  uint64      `json:"messages_in"`
+	MessagesOut uint64      `json:"messages_out"`
+}
+
+// RouteView is how messages go to a node. Costs are one way.
+type RouteView struct {
+	To            wire.NodeID  `json:"to"`
+	Name          string       `json:"name"`
+	NextHop       wire.NodeID  `json:"next_hop"`
+	NextName      string       `json:"next_name"`
+	Cost          float64      `json:"cost_ms"`
+	Alternate     *wire.NodeID `json:"alternate,omitempty"`
+	AlternateName string       `json:"alternate_name,omitempty"`
+	AlternateCost float64      `json:"alternate_ms,omitempty"`
+	Direct        float64      `json:"direct_ms,omitempty"` // cost of the direct link, absent without one
+	Path          []string     `json:"path"`                // names from this node to the destination, as predicted
+}
+
+// Describe is a node as View shows it.
+func Describe(m wire.Meta, addr string) NodeView {
+	v := NodeView{ID: m.ID, Name: m.Name, Region: m.Region, Addr: addr, Client: m.Client, Boot: m.Boot}
+	if m.Located {
+		v.Lat, v.Lon = &m.Lat, &m.Lon
+	}
+	return v
+}
+
+// View is the core's part of View.
+func (c *Core) View() View {
+	v := View{Counters: map[string]uint64{"route_computations": c.computations, "records": uint64(len(c.store.entries))}}
+	for _, p := range c.peers {
+		if !p.active() {
+			continue
+		}
+		m := MemberView{NodeView: Describe(p.meta, p.addrs.Addr.String()), State: "alive"}
+		if !p.member {
+			m.State = "unreachable"
+		}
+		v.Members = append(v.Members, m)
+	}
+	slices.SortFunc(v.Members, func(a, b MemberView) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	for _, p := range c.peers {
+		if p.link != 0 {
+			v.Links = append(v.Links, c.linkView(p))
+		}
+	}
+	slices.SortFunc(v.Links, func(a, b LinkView) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Peer, b.Peer)) })
+	for to, r := range c.table.All() {
+		v.Routes = append(v.Routes, c.routeView(to, r))
+	}
+	slices.SortFunc(v.Routes, func(a, b RouteView) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.To, b.To)) })
+	return v
+}
+
+func (c *Core) linkView(p *peer) LinkView {
+	link := c.prober.Link(p.id)
+	stats := link.Stats()
+	l := LinkView{
+		Peer: p.id, Name: c.name(p.id), State: "down", RTT: ms(stats.SRTT), Deviation: ms(stats.Deviation), Loss: stats.Loss,
+		Cost: float64(link.Cost()) / 1000, Downs: p.downs,
+	}
+	if p.up {
+		l.State = "up"
+	}
+	for _, told := range c.vector {
+		if told.To == p.id {
+			l.Advertised = float64(told.Cost) / 1000
+		}
+	}
+	return l
+}
+
+func (c *Core) routeView(to wire.NodeID, r route.Route) RouteView {
+	v := RouteView{
+		To: to, Name: c.name(to), NextHop: r.NextHop, NextName: c.name(r.NextHop),
+		Cost: float64(r.Cost) / 1000, Direct: float64(r.DirectCost) / 1000,
+	}
+	if r.Alternate != 0 {
+		v.Alternate, v.AlternateName, v.AlternateCost = &r.Alternate, c.name(r.Alternate), float64(r.AlternateCost)/1000
+	}
+	for _, id := range c.table.Path(to) {
+		v.Path = append(v.Path, c.name(id))
+	}
+	return v
+}
+
+// name is a node's name, or its ID's first digits.
+func (c *Core) name(id wire.NodeID) string {
+	if p := c.peers[id]; p != nil && p.meta.Name != "" {
+		return p.meta.Name
+	}
+	if id == c.self {
+		return c.meta.Name
+	}
+	return id.Short()
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
