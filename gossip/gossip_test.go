@@ -362,8 +362,8 @@ func TestAnnouncementsNewestWinsAndFits(t *testing.T) {
 	if len(seen) != 101 || seen[5].Version != 3 {
 		t.Errorf("%d origins, version %d of node 5; want 101 and 3", len(seen), seen[5].Version)
 	}
-	if len(a.waiting) != 0 {
-		t.Errorf("%d announcements wait for ever", len(a.waiting))
+	if a.queue.Len() != 0 {
+		t.Errorf("%d announcements wait for ever", a.queue.Len())
 	}
 	if a.take(20, 10) != nil {
 		t.Error("a frame without room")

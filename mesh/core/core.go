@@ -300,6 +300,12 @@ func (c *Core) noteReached(now time.Time) {
 // Known is how many other nodes have been heard of.
 func (c *Core) Known() int { return len(c.peers) }
 
+// Held is the newest version held of a record, zero if none is.
+func (c *Core) Held(key RecordKey) wire.Stamp { return c.store.stamp(key) }
+
+// Current reports whether the routes published follow from all that is held.
+func (c *Core) Current() bool { return !c.routesDirty && !c.usableDirty }
+
 // Settled reports whether routes lead to all nodes that take part, and it is known what they have subscribers for.
 func (c *Core) Settled() bool {
 	for id, p := range c.peers {
