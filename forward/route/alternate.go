@@ -4,13 +4,9 @@ package route
 type search struct {
 	*graph
 	tree
-	root  int32
-	queue *queue
+	root int32
+	near []*source // neighbors of root, ascending
 }
-
-// denseFactor is how many steps of Floyd–Warshall take the time of one arc scanned by Dijkstra, its share of the heap
-// included.
-const denseFactor = 3
 
 // routes builds the route to every node; those of root and of unreachable nodes stay zero.
 func (s *search) routes() []Route {
@@ -20,55 +16,41 @@ func (s *search) routes() []Route {
 			routes[i] = Route{NextHop: s.ids[first], Cost: s.dist[i].cost(), Hops: s.dist[i].hops()}
 		}
 	}
-	for _, a := range s.row(s.root) {
+	for _, a := range s.rows[s.root] {
 		routes[a.to].DirectCost = a.cost
 	}
-	s.alternates(routes, s.dense())
+	s.alternates(routes)
 	return routes
 }
 
-// dense says whether Floyd–Warshall is the cheaper source of distances: n^3/2 steps, against one scan of all arcs per
-// neighbor. It takes at least n^2/6 arcs to say so, which keeps the matrix in proportion to the database.
-func (s *search) dense() bool {
-	n, scans := int64(len(s.ids)), int64(len(s.row(s.root)))
-	return n*n*n/2 < denseFactor*scans*int64(len(s.arcs))
-}
-
 // alternates sets the loop-free alternate of every route that has one.
-func (s *search) alternates(routes []Route, dense bool) {
-	n := len(s.ids)
-	var matrix []metric
-	if dense {
-		matrix = s.allPairs()
-	}
-	best := make([]metric, n)
+func (s *search) alternates(routes []Route) {
+	best := make([]metric, len(s.ids))
+	by := make([]int32, len(s.ids))
 	for i := range best {
-		best[i] = infinity
+		best[i], by[i] = infinity, none
 	}
-	dist := make([]metric, n)
-	for _, a := range s.row(s.root) { // in ascending order: among equals the least ID comes first
-		if dense {
-			dist = matrix[int(a.to)*n : (int(a.to)+1)*n]
-		} else {
-			s.bound(a.to, dist)
-			s.shorten(a.to, dist, s.queue)
+	near := s.near
+	for _, a := range s.rows[s.root] { // in ascending order: among equals the least ID comes first
+		link := linkMetric(a.cost)
+		if len(near) == 0 || near[0].node != a.to { // too dear to be asked for the way to others
+			if link < best[a.to] && s.first[a.to] != a.to {
+				best[a.to], by[a.to] = link, a.to
+			}
+			continue
 		}
-		back, link := s.dist[a.to], linkMetric(a.cost)
-		for d, nd := range dist {
+		back := s.dist[a.to]
+		for d, nd := range near[0].dist {
 			// A path back through self, or the next hop itself, is no alternate; root fails by 0 + back = nd.
 			if total := link + nd; total < best[d] && nd < back+s.dist[d] && s.first[d] != a.to {
-				best[d] = total
-				routes[d].Alternate, routes[d].AlternateCost = s.ids[a.to], total.cost()
+				best[d], by[d] = total, a.to
 			}
 		}
+		near = near[1:]
 	}
-}
-
-// bound fills dist with the lengths of the paths from neighbor n through root. An alternate has to beat them, and so
-// has every node on its path, so that the search from n need not go where they are best.
-func (s *search) bound(n int32, dist []metric) {
-	back := s.dist[n]
-	for i, d := range s.dist {
-		dist[i] = min(back+d, infinity)
+	for d, n := range by {
+		if n != none {
+			routes[d].Alternate, routes[d].AlternateCost = s.ids[n], best[d].cost()
+		}
 	}
 }

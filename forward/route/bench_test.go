@@ -2,6 +2,8 @@ package route
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
@@ -60,6 +62,43 @@ func BenchmarkCompute(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkLinkChange is a table computed again after one link costs something else, which is what most changes are. Reported too is what a node
+// keeps of a mesh: its own state, and each table.
+func BenchmarkLinkChange(b *testing.B) {
+	for _, c := range []struct {
+		name      string
+		n, degree int
+	}{{"mesh128", 128, 127}, {"sparse1000x12", 1000, 12}, {"sparse1000x24", 1000, 24}, {"sparse10000x24", 10_000, 24}} {
+		db := plane(c.n, c.degree)
+		p := NewPlanner(db.origins[c.n/2])
+		var table *Table
+		before := heap()
+		table = p.Compute(db)
+		state := heap() - before
+		b.Run(c.name, func(b *testing.B) {
+			r := rand.New(rand.NewPCG(3, 4))
+			b.ReportAllocs()
+			for b.Loop() {
+				origin := db.origins[r.IntN(c.n)]
+				vector := slices.Clone(db.Links(origin))
+				vector[r.IntN(len(vector))].Cost = 500 + r.Uint32N(60_000)
+				db.Set(origin, vector)
+				table = p.Compute(db)
+			}
+			b.ReportMetric(float64(state)/1000, "kB-kept")
+		})
+		runtime.KeepAlive(table)
+	}
+}
+
+// heap is the memory in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func BenchmarkLookup(b *testing.B) {

@@ -109,7 +109,11 @@ func (db *Database) Cost(a, b wire.NodeID) (uint32, bool) {
 
 // claim is what origin advertises as the cost of its link to the neighbor.
 func (db *Database) claim(origin, neighbor wire.NodeID) (uint32, bool) {
-	vector := db.Links(origin)
+	return claimIn(db.Links(origin), neighbor)
+}
+
+// claimIn is what a vector says of the link to the neighbor.
+func claimIn(vector []Link, neighbor wire.NodeID) (uint32, bool) {
 	i, ok := slices.BinarySearchFunc(vector, neighbor, func(l Link, id wire.NodeID) int { return cmp.Compare(l.To, id) })
 	if !ok {
 		return 0, false

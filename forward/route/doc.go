@@ -29,15 +29,23 @@
 // # Algorithms
 //
 // Dijkstra (Numerische Mathematik 1, 1959) from self, on a 4-ary heap with lazy deletion. Alternates need the distances
-// from each neighbor as well. On a sparse graph that is one more Dijkstra per neighbor, cut short wherever the best
-// path leads through self: if inequality 1 fails at a node it fails for whatever lies behind it, by the triangle
-// inequality. On a dense graph one Floyd–Warshall (Communications of the ACM 5(6), 1962) over half of the symmetric
-// matrix is several times faster. Both give the same table; the cheaper one by operation count is taken.
+// from each neighbor as well. A Planner keeps those, with the graph, from one table to the next and repairs them where
+// links changed (Ramalingam and Reps, Journal of Algorithms 21(2), 1996): what hung on a link that got worse or went is
+// torn off and searched for again from what is whole, and a link that got better is followed as far as it helps. One
+// changed link is in the tree of few neighbors and has little behind it, so that a table costs one Dijkstra and a
+// comparison of distances. Of more than 256 neighbors only the cheapest are asked for the way to others, which bounds
+// what is kept; any direct link can still be the alternate towards its own node.
+//
+// # Cost
+//
+// Of n nodes with d links each, a Planner keeps 12·n·d bytes of distances (d at most 256) and 8·n·d of links beside the
+// database's 16·n·d; a table is 56·n. At n = 1,000 and d = 24 that is 0.9 MB and 56 kB. BenchmarkLinkChange measures
+// both and the time.
 //
 // # Ownership
 //
-// A Database belongs to one goroutine. A Table shares no memory with it and never changes: any number of goroutines may
-// read it.
+// A Database belongs to one goroutine, a Planner too. A Table shares no memory with them that ever changes: any number of
+// goroutines may read it.
 //
 // # Invariants
 //
@@ -46,6 +54,7 @@
 //	R3  Where all nodes hold the same database, following next hops from self reaches dst over exactly Path(dst), at
 //	    exactly the predicted cost and hops.
 //	R4  A message handed to the alternate, then forwarded by next hops, never returns to self, and costs AlternateCost.
-//	R5  The table depends on the content of the database only, not on the order in which it came to be.
+//	R5  The table depends on the content of the database only, not on the order in which it came to be, nor on what the
+//	    Planner computed before. Lost is exactly what was usable before and is not now.
 //	R6  No input makes Set or Compute panic: links to self, to no node, of cost zero, and repeated ones are screened.
 package route

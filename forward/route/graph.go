@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"math"
 	"slices"
 
@@ -32,56 +33,28 @@ type arc struct {
 	cost uint32
 }
 
-// graph holds the usable links in compressed sparse rows. Node i is the i-th origin in ascending order of ID, so that
-// comparing indices compares IDs.
+// graph holds the usable links. Node i is the i-th origin in ascending order of ID, so that comparing indices compares IDs.
 type graph struct {
-	ids   []wire.NodeID
-	start []int32 // len(ids)+1 entries: the arcs of node i are arcs[start[i]:start[i+1]]
-	arcs  []arc   // ascending by to within a node
+	ids  []wire.NodeID // never modified
+	rows [][]arc       // the arcs of node i are rows[i], ascending by to
 }
 
-// newGraph keeps of the database what is usable (R1). It shares no memory with it.
-func newGraph(db *Database) *graph {
-	claims := indexClaims(db)
-	n := len(claims.ids)
-	start, arcs := make([]int32, 1, n+1), make([]arc, 0, len(claims.arcs))
-	// As i rises, the search for i among the claims of a neighbor only moves forward: one cursor each makes it linear.
-	cursor := slices.Clone(claims.start[:n])
-	for i := range int32(n) {
-		for _, a := range claims.row(i) {
-			c, end := cursor[a.to], claims.start[a.to+1]
-			for c < end && claims.arcs[c].to < i {
-				c++
-			}
-			cursor[a.to] = c
-			if c < end && claims.arcs[c].to == i {
-				arcs = append(arcs, arc{to: a.to, cost: max(a.cost, claims.arcs[c].cost)})
-			}
-		}
-		start = append(start, int32(len(arcs)))
+// put sets the cost of the arc from a to b, 0 for none, and returns what it was.
+func (g *graph) put(a, b int32, cost uint32) (old uint32) {
+	row := g.rows[a]
+	i, found := slices.BinarySearchFunc(row, b, func(a arc, to int32) int { return cmp.Compare(a.to, to) })
+	if found {
+		old = row[i].cost
 	}
-	return &graph{ids: claims.ids, start: start, arcs: arcs}
-}
-
-// indexClaims is the database as a directed graph: every claim whose neighbor is an origin too.
-func indexClaims(db *Database) *graph {
-	total := 0
-	for _, vector := range db.vectors {
-		total += len(vector)
+	switch {
+	case found && cost == 0:
+		g.rows[a] = slices.Delete(row, i, i+1)
+	case found:
+		row[i].cost = cost
+	case cost != 0:
+		g.rows[a] = slices.Insert(row, i, arc{b, cost})
 	}
-	ids := slices.Clone(db.origins)
-	start, arcs := make([]int32, 1, len(ids)+1), make([]arc, 0, total)
-	for _, vector := range db.vectors {
-		at := 0
-		for _, l := range vector {
-			at = seek(ids, at, l.To)
-			if at < len(ids) && ids[at] == l.To {
-				arcs = append(arcs, arc{to: int32(at), cost: l.Cost})
-			}
-		}
-		start = append(start, int32(len(arcs)))
-	}
-	return &graph{ids: ids, start: start, arcs: arcs}
+	return old
 }
 
 // seek finds the first index from at on whose ID is not less than id. It gallops, then bisects: one step where the next
@@ -100,6 +73,3 @@ func seek(ids []wire.NodeID, at int, id wire.NodeID) int {
 	i, _ := slices.BinarySearch(ids[low:min(at, len(ids))], id)
 	return low + i
 }
-
-// row is the arcs of node i.
-func (g *graph) row(i int32) []arc { return g.arcs[g.start[i]:g.start[i+1]] }

@@ -62,24 +62,6 @@ func TestTableIsOrderIndependent(t *testing.T) {
 	})
 }
 
-// Both ways to find the distances for alternates give the same routes.
-func TestDenseEqualsSparse(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := drawModel(t)
-		g := newGraph(m.database(m.nodes()))
-		for root := range int32(len(g.ids)) {
-			s := &search{graph: g, root: root, queue: &queue{}}
-			s.tree = g.shortestPaths(root, s.queue)
-			dense, sparse := make([]Route, len(g.ids)), make([]Route, len(g.ids))
-			s.alternates(dense, true)
-			s.alternates(sparse, false)
-			if !slices.Equal(dense, sparse) {
-				t.Fatalf("from %d: dense %+v; sparse %+v", g.ids[root], dense, sparse)
-			}
-		}
-	})
-}
-
 // R6: Set against a naive screen, on vectors full of what no honest origin sends.
 func TestSetScreensAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -1,7 +1,5 @@
 package route
 
-import "slices"
-
 // tree is the shortest-path tree from one root. Entries of unreachable nodes are infinity and none.
 type tree struct {
 	dist   []metric
@@ -31,7 +29,7 @@ func (g *graph) shortestPaths(root int32, q *queue) tree {
 		if p := t.parent[u]; p != none && p != root {
 			t.first[u] = t.first[p]
 		}
-		for _, a := range g.row(u) {
+		for _, a := range g.rows[u] {
 			d := e.dist + linkMetric(a.cost)
 			switch {
 			case d < t.dist[a.to]:
@@ -53,62 +51,4 @@ func (t *tree) less(a, b int32) bool {
 		a, b = t.parent[a], t.parent[b]
 	}
 	return a < b
-}
-
-// shorten is Dijkstra from root for distances alone. dist holds for each node a length that the path has to beat; the
-// search goes on only from nodes where it does.
-func (g *graph) shorten(root int32, dist []metric, q *queue) {
-	dist[root] = 0
-	q.push(entry{0, root})
-	for !q.empty() {
-		e := q.pop()
-		if e.dist != dist[e.node] {
-			continue
-		}
-		for _, a := range g.row(e.node) {
-			if d := e.dist + linkMetric(a.cost); d < dist[a.to] {
-				dist[a.to] = d
-				q.push(entry{d, a.to})
-			}
-		}
-	}
-}
-
-// allPairs is Floyd–Warshall: the distance from node i to node j is at i*n+j. The matrix is symmetric, so the cubic
-// part works on j < i alone.
-func (g *graph) allPairs() []metric {
-	n := len(g.ids)
-	dist := g.lengths()
-	via := make([]metric, n) // the distances to k, contiguous
-	for k := range n {
-		copy(via, dist[k*n:k*n+k])
-		for i := k; i < n; i++ {
-			via[i] = dist[i*n+k]
-		}
-		for i, ik := range via {
-			row := dist[i*n : i*n+i]
-			for j, jk := range via[:len(row)] {
-				row[j] = min(row[j], ik+jk)
-			}
-		}
-	}
-	for i := range n {
-		for j := range i {
-			dist[j*n+i] = dist[i*n+j]
-		}
-	}
-	return dist
-}
-
-// lengths is the matrix of link lengths, from node i to node j at i*n+j.
-func (g *graph) lengths() []metric {
-	n := len(g.ids)
-	m := slices.Repeat([]metric{infinity}, n*n)
-	for i := range n {
-		m[i*n+i] = 0
-		for _, a := range g.row(int32(i)) {
-			m[i*n+int(a.to)] = linkMetric(a.cost)
-		}
-	}
-	return m
 }

@@ -19,39 +19,18 @@ type Route struct {
 
 // Table is one node's routes to all others. It is immutable and safe for any number of concurrent readers.
 type Table struct {
-	self   wire.NodeID
-	ids    []wire.NodeID         // ascending: self and every other origin, reachable or not
-	routes []Route               // by index in ids; without a NextHop for self and the unreachable
-	parent []int32               // by index in ids: the node before this one on the path from self
-	index  map[wire.NodeID]int32 // of the reachable
-}
-
-// Compute runs shortest-path-first from self over the usable links of the database. A self that is not in the database
-// has an empty table.
-func Compute(self wire.NodeID, db *Database) *Table {
-	t := &Table{self: self}
-	g := newGraph(db)
-	root, known := slices.BinarySearch(g.ids, self)
-	if !known {
-		return t
-	}
-	s := &search{graph: g, root: int32(root), queue: &queue{}}
-	s.tree = g.shortestPaths(s.root, s.queue)
-	t.ids, t.parent = g.ids, s.parent
-	t.routes = s.routes()
-	t.index = make(map[wire.NodeID]int32, len(t.ids))
-	for i, r := range t.routes {
-		if r.NextHop != 0 {
-			t.index[t.ids[i]] = int32(i)
-		}
-	}
-	return t
+	self      wire.NodeID
+	ids       []wire.NodeID         // ascending: self and every other origin, reachable or not
+	index     map[wire.NodeID]int32 // of ids; as ids it is shared between tables, and never modified
+	routes    []Route               // by index in ids; without a NextHop for self and the unreachable
+	parent    []int32               // by index in ids: the node before this one on the path from self
+	reachable int
 }
 
 // Lookup is the route to dst. It reports false for self and for a node that no path of usable links reaches.
 func (t *Table) Lookup(dst wire.NodeID) (Route, bool) {
 	i, ok := t.index[dst]
-	if !ok {
+	if !ok || t.routes[i].NextHop == 0 {
 		return Route{}, false
 	}
 	return t.routes[i], true
@@ -61,7 +40,7 @@ func (t *Table) Lookup(dst wire.NodeID) (Route, bool) {
 func (t *Table) Self() wire.NodeID { return t.self }
 
 // Len is the number of reachable destinations.
-func (t *Table) Len() int { return len(t.index) }
+func (t *Table) Len() int { return t.reachable }
 
 // All yields every reachable destination and its route in ascending order of ID.
 func (t *Table) All() iter.Seq2[wire.NodeID, Route] {
@@ -81,7 +60,7 @@ func (t *Table) Path(dst wire.NodeID) []wire.NodeID {
 		return []wire.NodeID{dst}
 	}
 	i, ok := t.index[dst]
-	if !ok {
+	if !ok || t.routes[i].NextHop == 0 {
 		return nil
 	}
 	var path []wire.NodeID

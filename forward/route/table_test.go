@@ -230,19 +230,6 @@ func TestTableIsImmutable(t *testing.T) {
 	}
 }
 
-// Floyd–Warshall serves the shapes on which it measured faster.
-func TestDenseIsChosenByShape(t *testing.T) {
-	for _, tt := range []struct {
-		n, degree int
-		dense     bool
-	}{{36, 35, true}, {128, 127, true}, {128, 12, false}, {1000, 12, false}} {
-		g := newGraph(plane(tt.n, tt.degree))
-		if s := (&search{graph: g}); s.dense() != tt.dense {
-			t.Errorf("%d nodes of %d links: dense = %v", tt.n, tt.degree, !tt.dense)
-		}
-	}
-}
-
 func TestLookupDoesNotAllocate(t *testing.T) {
 	m := parse(t, "1-2:10 2-4:10 1-4:50")
 	table := Compute(1, m.database(m.nodes()))

@@ -1,0 +1,203 @@
+package route
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// alternatesMost bounds the neighbors that are alternates towards other nodes than themselves, the cheapest first: a node that has opened links to
+// everybody must not keep the distances between all pairs.
+const alternatesMost = 256
+
+// Planner computes the tables of one node one after another. It keeps the graph and the distances from each neighbor, and brings them up to date
+// where the database has changed, so that a table costs what the change costs and one Dijkstra. It belongs to one goroutine.
+type Planner struct {
+	self    wire.NodeID
+	graph   graph
+	vectors [][]Link // by index in graph.ids: as last seen in the database, which never modifies them
+	index   map[wire.NodeID]int32
+	near    []*source // ascending by node: the neighbors that can be alternates
+	changes []change  // of links, not yet seen by near
+	lost    []Pair
+	queue   queue
+}
+
+// Pair is the two ends of a link, A < B.
+type Pair struct{ A, B wire.NodeID }
+
+// NewPlanner is a Planner for the tables of self.
+func NewPlanner(self wire.NodeID) *Planner { return &Planner{self: self} }
+
+// Compute runs shortest-path-first from self over the usable links of the database. A self that is not in the database
+// has an empty table.
+func Compute(self wire.NodeID, db *Database) *Table { return NewPlanner(self).Compute(db) }
+
+// Compute is the table for the database as it is now: the same that a new Planner would compute.
+func (p *Planner) Compute(db *Database) *Table {
+	p.lost = p.lost[:0]
+	p.follow(db)
+	t := &Table{self: p.self}
+	root, known := p.index[p.self]
+	if !known {
+		p.near = nil
+		return t
+	}
+	p.meetNeighbors(root)
+	s := &search{graph: &p.graph, tree: p.graph.shortestPaths(root, &p.queue), root: root, near: p.near}
+	t.ids, t.index, t.parent = p.graph.ids, p.index, s.parent
+	t.routes = s.routes()
+	for _, r := range t.routes {
+		if r.NextHop != 0 {
+			t.reachable++
+		}
+	}
+	return t
+}
+
+// Lost is the links that were usable at the last but one Compute and were not at the last.
+func (p *Planner) Lost() []Pair { return p.lost }
+
+// follow brings the graph and the distances up to date with the database.
+func (p *Planner) follow(db *Database) {
+	if !slices.Equal(p.graph.ids, db.origins) {
+		p.retire(db)
+		p.repair() // nothing leads any more to those who are gone
+		p.renumber(db.origins)
+	}
+	for i, vector := range db.vectors {
+		if !identical(p.vectors[i], vector) {
+			p.compare(db, int32(i), p.vectors[i], vector)
+			p.vectors[i] = vector
+		}
+	}
+	p.repair()
+}
+
+// identical reports whether two vectors are the same memory, or both empty.
+func identical(a, b []Link) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// retire takes the links of origins that are no longer in the database away.
+func (p *Planner) retire(db *Database) {
+	at := 0
+	for i, id := range p.graph.ids {
+		if at = seek(db.origins, at, id); at < len(db.origins) && db.origins[at] == id {
+			continue
+		}
+		for _, a := range slices.Clone(p.graph.rows[i]) {
+			p.setLink(int32(i), a.to, 0)
+		}
+	}
+}
+
+// renumber makes room for the origins of the database and gives up the others, which have no links. The order of the nodes stays.
+func (p *Planner) renumber(origins []wire.NodeID) {
+	ids := slices.Clone(origins)
+	moved := make([]int32, len(p.graph.ids))
+	at := 0
+	for i, id := range p.graph.ids {
+		if at = seek(ids, at, id); at < len(ids) && ids[at] == id {
+			moved[i] = int32(at)
+		} else {
+			moved[i] = none
+		}
+	}
+	rows, vectors := make([][]arc, len(ids)), make([][]Link, len(ids))
+	for i, to := range moved {
+		if to == none {
+			continue
+		}
+		for k := range p.graph.rows[i] {
+			p.graph.rows[i][k].to = moved[p.graph.rows[i][k].to]
+		}
+		rows[to], vectors[to] = p.graph.rows[i], p.vectors[i]
+	}
+	p.graph, p.vectors = graph{ids, rows}, vectors
+	p.index = make(map[wire.NodeID]int32, len(ids))
+	for i, id := range ids {
+		p.index[id] = int32(i)
+	}
+	p.near = slices.DeleteFunc(p.near, func(s *source) bool { return moved[s.node] == none })
+	for _, s := range p.near {
+		s.renumber(moved, len(ids))
+	}
+}
+
+// compare takes to the graph what differs between two vectors of node i.
+func (p *Planner) compare(db *Database, i int32, old, now []Link) {
+	at := 0
+	for len(old) > 0 || len(now) > 0 {
+		var l Link // cost 0: no longer claimed
+		switch {
+		case len(now) == 0 || len(old) > 0 && old[0].To < now[0].To:
+			l.To, old = old[0].To, old[1:]
+		case len(old) == 0 || now[0].To < old[0].To:
+			l, now = now[0], now[1:]
+		default:
+			l, now = now[0], now[1:]
+			same := old[0] == l
+			if old = old[1:]; same {
+				continue
+			}
+		}
+		if at = seek(p.graph.ids, at, l.To); at == len(p.graph.ids) || p.graph.ids[at] != l.To {
+			continue
+		}
+		back, ok := claimIn(db.vectors[at], p.graph.ids[i])
+		if !ok || l.Cost == 0 {
+			p.setLink(i, int32(at), 0)
+		} else {
+			p.setLink(i, int32(at), max(l.Cost, back))
+		}
+	}
+}
+
+// setLink sets what the link between two nodes costs, 0 for none.
+func (p *Planner) setLink(a, b int32, cost uint32) {
+	old := p.graph.put(a, b, cost)
+	if old == cost {
+		return
+	}
+	p.graph.put(b, a, cost)
+	p.changes = append(p.changes, change{a, b, old, cost})
+	if cost == 0 {
+		p.lost = append(p.lost, Pair{p.graph.ids[min(a, b)], p.graph.ids[max(a, b)]})
+	}
+}
+
+// repair brings the distances from the neighbors up to date with the graph.
+func (p *Planner) repair() {
+	if len(p.changes) > 0 {
+		for _, s := range p.near {
+			s.repair(&p.graph, p.changes, &p.queue)
+		}
+	}
+	p.changes = p.changes[:0]
+}
+
+// meetNeighbors searches from those that have become neighbors, and forgets those that are none any more.
+func (p *Planner) meetNeighbors(root int32) {
+	row := p.graph.rows[root]
+	if len(row) > alternatesMost {
+		row = slices.Clone(row)
+		slices.SortFunc(row, func(a, b arc) int { return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(a.to, b.to)) })
+		row = row[:alternatesMost]
+		slices.SortFunc(row, func(a, b arc) int { return cmp.Compare(a.to, b.to) })
+	}
+	near := make([]*source, 0, len(row))
+	old := p.near
+	for _, a := range row {
+		for len(old) > 0 && old[0].node < a.to {
+			old = old[1:]
+		}
+		if len(old) > 0 && old[0].node == a.to {
+			near = append(near, old[0])
+		} else {
+			near = append(near, newSource(&p.graph, a.to, &p.queue))
+		}
+	}
+	p.near = near
+}
