@@ -83,6 +83,41 @@ func (m model) alter(t *rapid.T, db *Database, nodes []wire.NodeID) {
 	db.Set(id, links)
 }
 
+// Since against its definition, by whole paths.
+func TestSince(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawModel(t)
+		nodes := m.nodes()
+		db := m.database(nodes)
+		p := NewPlanner(nodes[0])
+		before := p.Compute(db)
+		for range rapid.IntRange(1, 6).Draw(t, "rounds") {
+			for range rapid.IntRange(0, 3).Draw(t, "changes") {
+				m.alter(t, db, nodes)
+			}
+			after := p.Compute(db)
+			lost := map[Pair]bool{}
+			for _, pair := range p.Lost() {
+				lost[pair] = true
+			}
+			var broken, left []wire.NodeID
+			for id := range after.All() {
+				path := before.Path(id)
+				switch {
+				case path == nil || Uses(path, lost):
+					broken = append(broken, id)
+				case !slices.Equal(path, after.Path(id)):
+					left = append(left, id)
+				}
+			}
+			if gotBroken, gotLeft := after.Since(before, p.Lost()); !slices.Equal(gotBroken, broken) || !slices.Equal(gotLeft, left) {
+				t.Fatalf("broken %v, left %v; want %v, %v", gotBroken, gotLeft, broken, left)
+			}
+			before = after
+		}
+	})
+}
+
 // pairs are the usable links of the model, in order.
 func pairs(m model) (out []Pair) {
 	for _, a := range m.nodes() {

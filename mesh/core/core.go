@@ -17,6 +17,7 @@ import (
 // Periods of the core.
 const (
 	spfPause      = 50 * time.Millisecond   // least time between two route computations
+	spfEach       = 20 * time.Microsecond   // or so much for each node, if that is more: ten times what one takes (route.BenchmarkLinkChange)
 	interestPause = 10 * time.Millisecond   // how long changes of interest gather
 	politeness    = 2500 * time.Millisecond // how long the larger ID leaves the dialling to the smaller: a dial and its answer on the longest paths
 	dialFirst     = 500 * time.Millisecond  // pause after a first failed dial
@@ -42,6 +43,7 @@ type Core struct {
 	peers   map[wire.NodeID]*peer
 	store   *recordStore
 	db      *route.Database
+	planner *route.Planner
 	table   *route.Table
 	index   *interest.Index
 	local   *interest.Local
@@ -54,6 +56,8 @@ type Core struct {
 	vector       []wire.Link                // links as last advertised
 	routesDirty  bool
 	usableDirty  bool
+	boots        map[wire.NodeID]uint64 // runs of the nodes that take part, as last published
+	bootsDirty   bool
 	broken       map[wire.NodeID]bool // destinations whose path has broken since routes were last published
 	former       []formerPath         // left of late; what is under way there may still need them
 	urgent       bool                 // a link went down: advertise at once
@@ -116,10 +120,11 @@ func New(cfg Config, now time.Time) *Core {
 		self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), meta: cfg.Meta, boot: cfg.Meta.Boot, key: cfg.Key, rnd: cfg.Rand,
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
 		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
-		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing),
+		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
 		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
 	}
-	c.table = route.Compute(c.self, c.db)
+	c.planner = route.NewPlanner(c.self)
+	c.table = c.planner.Compute(c.db)
 	c.originateLinks(nil)
 	return c
 }
@@ -208,7 +213,7 @@ func (c *Core) Next(now time.Time) time.Time {
 	earlier(c.interestDue)
 	earlier(c.askAt)
 	if c.routesDirty {
-		earlier(c.spfAt.Add(spfPause))
+		earlier(c.spfDue())
 	}
 	earlier(c.nextDial())
 	if at.Before(now) {
@@ -217,11 +222,16 @@ func (c *Core) Next(now time.Time) time.Time {
 	return at
 }
 
-// computeRoutes recomputes the table at the first change, and then at most every spfPause.
+// spfDue is when routes may be computed again: computing is to take a small share of the time, however many nodes there are.
+func (c *Core) spfDue() time.Time {
+	return c.spfAt.Add(max(spfPause, time.Duration(c.db.Len())*spfEach))
+}
+
+// computeRoutes recomputes the table at the first change, and then no earlier than spfDue.
 func (c *Core) computeRoutes(now time.Time) {
-	if c.routesDirty && !now.Before(c.spfAt.Add(spfPause)) {
+	if c.routesDirty && !now.Before(c.spfDue()) {
 		before := c.table
-		c.table = route.Compute(c.self, c.db)
+		c.table = c.planner.Compute(c.db)
 		c.noteBroken(now, before)
 		c.noteReached(now)
 		c.spfAt = now
@@ -240,13 +250,16 @@ func (c *Core) computeRoutes(now time.Time) {
 		}
 	}
 	slices.Sort(usable)
-	boots := make(map[wire.NodeID]uint64, len(c.peers))
-	for id, p := range c.peers {
-		if p.active() {
-			boots[id] = p.meta.Boot
+	if c.bootsDirty {
+		c.bootsDirty = false
+		c.boots = make(map[wire.NodeID]uint64, len(c.peers)) // anew: readers have the old one
+		for id, p := range c.peers {
+			if p.active() {
+				c.boots[id] = p.meta.Boot
+			}
 		}
 	}
-	c.do(PublishRoutes{Table: c.table, Usable: usable, Boots: boots, Broken: slices.Sorted(maps.Keys(c.broken))})
+	c.do(PublishRoutes{Table: c.table, Usable: usable, Boots: c.boots, Broken: slices.Sorted(maps.Keys(c.broken))})
 	clear(c.broken)
 }
 
@@ -261,21 +274,24 @@ type formerPath struct {
 // path that was merely left for a better one still delivers, unless it breaks before it has: routes often leave a dying node, since its links look
 // worse, just before it is found dead.
 func (c *Core) noteBroken(now time.Time, before *route.Table) {
-	for to := range c.table.All() {
-		path := before.Path(to)
-		switch {
-		case !c.intact(path):
-			c.broken[to] = true
-		case !slices.Equal(path, c.table.Path(to)):
-			c.former = append(c.former, formerPath{to, path, now.Add(formerKept)})
-		}
+	broken, left := c.table.Since(before, c.planner.Lost())
+	for _, to := range broken {
+		c.broken[to] = true
+	}
+	for _, to := range left {
+		c.former = append(c.former, formerPath{to, before.Path(to), now.Add(formerKept)})
+	}
+	lost := map[route.Pair]bool{}
+	for _, p := range c.planner.Lost() {
+		lost[p] = true
 	}
 	c.former = slices.DeleteFunc(c.former, func(f formerPath) bool {
-		intact := c.intact(f.path)
-		if !intact && now.Before(f.until) {
+		over := !now.Before(f.until)
+		breaks := !over && len(lost) > 0 && route.Uses(f.path, lost)
+		if breaks {
 			c.broken[f.to] = true
 		}
-		return !intact || !now.Before(f.until)
+		return over || breaks
 	})
 	c.former = c.former[max(0, len(c.former)-formerMost):]
 }
@@ -317,16 +333,6 @@ func (c *Core) Settled() bool {
 		}
 	}
 	return true
-}
-
-// intact reports whether there is such a path and all its links are in the database.
-func (c *Core) intact(path []wire.NodeID) bool {
-	for i := 1; i < len(path); i++ {
-		if _, ok := c.db.Cost(path[i-1], path[i]); !ok {
-			return false
-		}
-	}
-	return len(path) > 0
 }
 
 // advertise tells the mesh what this node's links cost, when the damping lets it.

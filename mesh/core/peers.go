@@ -44,7 +44,7 @@ func (c *Core) memberUp(now time.Time, e MemberUp) {
 		p.dialAt = now.Add(politeness)
 	}
 	c.do(Notice{What: "member joined", Peer: p.id, Text: p.meta.Name})
-	c.usableDirty = true // the data plane is to know the run
+	c.usableDirty, c.bootsDirty = true, true // the data plane is to know the run
 	if !wasActive {
 		c.activate(p)
 	}
@@ -80,7 +80,7 @@ func (c *Core) activate(p *peer) {
 		}
 	}
 	c.payOwed(p)
-	c.usableDirty, c.costsDirty = true, true
+	c.usableDirty, c.bootsDirty, c.costsDirty = true, true, true
 }
 
 // deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
@@ -91,7 +91,7 @@ func (c *Core) deactivate(p *peer) {
 	c.index.Remove(p.id)
 	p.reached = false
 	p.knows, p.asked, p.owed = 0, 0, wire.Stamp{}
-	c.usableDirty, c.costsDirty, c.urgent = true, true, true
+	c.usableDirty, c.bootsDirty, c.costsDirty, c.urgent = true, true, true, true
 }
 
 func (c *Core) linkOpened(now time.Time, e LinkOpened) {
@@ -214,7 +214,8 @@ func (c *Core) freeDials() int {
 }
 
 func (c *Core) dialDue(now time.Time) {
-	if c.leaving {
+	free := c.freeDials()
+	if c.leaving || free == 0 {
 		return
 	}
 	var due []*peer
@@ -227,7 +228,7 @@ func (c *Core) dialDue(now time.Time) {
 		return
 	}
 	slices.SortFunc(due, func(a, b *peer) int { return cmp.Or(a.dialAt.Compare(b.dialAt), byID(a, b)) })
-	for _, p := range due[:min(len(due), c.freeDials())] {
+	for _, p := range due[:min(len(due), free)] {
 		p.dialing = true
 		c.do(Dial{Peer: p.id, Addr: p.addrs.Addr})
 	}
