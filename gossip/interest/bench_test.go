@@ -3,6 +3,7 @@ package interest
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
@@ -16,7 +17,7 @@ func meshOf(nodes, keys int, name string) (*Index, []Key) {
 	for id := range nodes {
 		own := make([]Key, keys)
 		for i := range own {
-			own[i] = Key(rng.Uint64())
+			own[i] = exactKey(rng.Uint64())
 		}
 		if id%16 == 0 {
 			own[0] = query[len(query)-1]
@@ -53,6 +54,62 @@ func BenchmarkLookupCold(b *testing.B) {
 		dst = x.Lookup(dst[:0], queries[i%len(queries)])
 		i++
 	}
+}
+
+// bigMesh is an index of 1,000 nodes with 1,000,000 keys in all, told apart as real ones would be: one node has 100,000, one half of that, one a
+// third, ... until all keys but those of the smallest nodes are spent. It is the many sizes of filters that make this harder than 1,000 keys each.
+// Of every node's keys the given share are trees of none to three tokens.
+func bigMesh(trees float64) (x *Index, keys int) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	x = new(Index)
+	for i := range 1000 {
+		own := make([]Key, max(100_000/(i+1), 506))
+		for k := range own {
+			own[k] = exactKey(rng.Uint64())
+			if rng.Float64() < trees {
+				own[k] = treeKey(rng.Uint64(), rng.IntN(4))
+			}
+		}
+		keys += len(own)
+		x.Set(wire.NodeID(i+1), of(leastFor(len(own)), own...))
+	}
+	return x, keys
+}
+
+// BenchmarkBigMesh is the lookup that a publish makes in a mesh of 1,000 nodes and 1,000,000 channels, for another channel each time: where nobody
+// subscribes by wildcards, where one key in 1,000 does, and where every node does at every depth.
+func BenchmarkBigMesh(b *testing.B) {
+	for _, trees := range []float64{0, 0.001, 0.5} {
+		b.Run(fmt.Sprint("trees=", trees), func(b *testing.B) {
+			before := heap()
+			x, keys := bigMesh(trees)
+			kept := heap() - before
+			queries := make([][]Key, 4096)
+			for i := range queries {
+				queries[i] = AppendQuery(nil, "~", fmt.Sprint("a.", i%64, ".", i))
+			}
+			dst := make([]wire.NodeID, 0, 1000)
+			i, found := 0, 0
+			b.ReportAllocs()
+			for b.Loop() {
+				dst = x.Lookup(dst[:0], queries[i%len(queries)])
+				found += len(dst)
+				i++
+			}
+			b.ReportMetric(float64(found)/float64(i), "false/op")
+			b.ReportMetric(float64(keys), "keys")
+			b.ReportMetric(float64(len(x.current.Load().classes)), "sizes")
+			b.ReportMetric(float64(kept)/1000, "kB-kept")
+		})
+	}
+}
+
+// heap is the memory in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func BenchmarkLookupParallel(b *testing.B) {

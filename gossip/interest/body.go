@@ -49,7 +49,7 @@ func (f *Filter) AppendFull(dst []byte) []byte {
 
 // appendBits appends the encoding byte and the bits, in the shorter of the two encodings.
 func (f *Filter) appendBits(dst []byte) []byte {
-	raw := f.Bits() / 8
+	raw := f.shape.rows() / 8
 	if f.ones < raw { // else sparse, of a byte or more a position, cannot be shorter
 		start := len(dst)
 		dst = appendPositions(append(dst, encodingSparse), f.positions())
@@ -67,7 +67,7 @@ func (f *Filter) appendBits(dst []byte) []byte {
 
 // fullLen is the length of the full body.
 func (f *Filter) fullLen() int {
-	if raw := f.Bits() / 8; f.ones >= raw { // spare ourselves writing it
+	if raw := f.shape.rows() / 8; f.ones >= raw { // spare ourselves writing it
 		return 3 + len(binary.AppendUvarint(nil, uint64(f.keys))) + 1 + raw
 	}
 	return len(f.AppendFull(nil))
@@ -89,7 +89,7 @@ func ParseFull(body []byte) (*Filter, error) {
 		f = r.raw(s)
 	case encodingSparse:
 		before := len(r.rest)
-		if f = r.sparse(s); before-len(r.rest) >= 1<<s.log2Bits/8 {
+		if f = r.sparse(s); before-len(r.rest) >= s.rows()/8 {
 			r.fail("positions where bits are shorter")
 		}
 	default:
@@ -203,7 +203,7 @@ func (r *reader) keys() int {
 	return int(v)
 }
 
-// positions reads ascending positions below 2^log2Bits. Each takes a byte at least, which bounds what is allocated.
+// positions reads ascending positions of a filter of 2^log2Bits bits and the forms. Each takes a byte at least, which bounds what is allocated.
 func (r *reader) positions(log2Bits uint8) []uint32 {
 	count := r.uvarint()
 	if count > uint64(len(r.rest)) {
@@ -211,7 +211,7 @@ func (r *reader) positions(log2Bits uint8) []uint32 {
 		return nil
 	}
 	positions := make([]uint32, 0, count)
-	next, limit := uint64(0), uint64(1)<<log2Bits
+	next, limit := uint64(0), uint64(shape{log2Bits: log2Bits}.rows())
 	for range count {
 		gap := r.uvarint()
 		if gap >= limit-next {
@@ -228,7 +228,7 @@ func (r *reader) positions(log2Bits uint8) []uint32 {
 
 // raw reads the bits as they are, which must be all that is left.
 func (r *reader) raw(s shape) *Filter {
-	if want := 1 << s.log2Bits / 8; len(r.rest) != want {
+	if want := s.rows() / 8; len(r.rest) != want {
 		r.fail("%d bytes of bits, want %d", len(r.rest), want)
 		return nil
 	}

@@ -24,6 +24,8 @@ func of(log2Bits uint8, keys ...Key) *Filter { return shaped(ownShape(log2Bits),
 func shaped(s shape, keys []Key) *Filter {
 	f := newFilter(s)
 	for _, key := range keys {
+		form := s.formRow(key)
+		f.words[form/64] |= 1 << (form % 64)
 		p := s.probe(key)
 		for range s.hashes {
 			position := p.next()
@@ -34,10 +36,10 @@ func shaped(s shape, keys []Key) *Filter {
 	return f
 }
 
-// Positions of the two keys at 64 bits: 1 4 10 11 23 44, and 0 6 9 43 47 55 60.
+// Positions of the two keys at 64 bits: 1 11 37 38 40 56 57 and the form's 127, and 0 6 19 21 27 51 57 and 66.
 const (
-	keyA  Key = 0x2f994d47a99b6685 // "a"
-	keyAB Key = 0x021b4bf248ba2600 // "a.b.#"
+	keyA  Key = 0x2f994d47a99b66bf // "a"
+	keyAB Key = 0x021b4bf248ba2602 // "a.b.#"
 )
 
 func TestFullGolden(t *testing.T) {
@@ -47,9 +49,9 @@ func TestFullGolden(t *testing.T) {
 		body   string
 	}{
 		{"no interest", of(6), "01 06 07 00 01 00"},
-		{"sparse", of(6, keyA), "01 06 07 01 01 06 01 02 05 00 0b 14"},
-		{"raw", of(6, keyA, keyAB), "01 06 07 02 00 53 0e 80 00 00 98 80 10"},
-		{"larger", of(9, keyA), "01 09 07 01 01 07 0c 18 31 04 02 5b aa 01"},
+		{"sparse", of(6, keyA), "01 06 07 01 01 08 01 09 19 00 01 0f 00 45"},
+		{"raw", of(6, keyA, keyAB), "01 06 07 02 00 43 08 28 08 60 01 08 03 04 00 00 00 00 00 00 80"},
+		{"larger", of(9, keyA), "01 09 07 01 01 08 0d 51 cd 01 09 0b 83 01 02 74"},
 	} {
 		body := unhex(t, tc.body)
 		if got := tc.filter.AppendFull([]byte{0xff}); !bytes.Equal(got[1:], body) || got[0] != 0xff {
@@ -76,9 +78,9 @@ func TestDeltaGolden(t *testing.T) {
 		from, to *Filter
 		body     string
 	}{
-		{"first key", of(6), of(6, keyA), "02 01 06 06 01 02 05 00 0b 14 00"},
-		{"last key", of(6, keyA), of(6), "02 00 06 00 06 01 02 05 00 0b 14"},
-		{"one for another", of(6, keyA), of(6, keyAB), "02 01 06 07 00 05 02 21 03 07 04 06 01 02 05 00 0b 14"},
+		{"first key", of(6), of(6, keyA), "02 01 06 08 01 09 19 00 01 0f 00 45 00"},
+		{"last key", of(6, keyA), of(6), "02 00 06 00 08 01 09 19 00 01 0f 00 45"},
+		{"one for another", of(6, keyA), of(6, keyAB), "02 01 06 07 00 05 0c 01 05 17 0e 07 01 09 19 00 01 0f 46"},
 		{"same", of(6, keyA), of(6, keyA), "02 01 06 00 00"},
 	} {
 		body := unhex(t, tc.body)
@@ -108,22 +110,23 @@ func TestParseRefuses(t *testing.T) {
 		"full: keys, long varint":    "01 06 07 80 00 01 00",
 		"full: encoding":             "01 06 07 00 02 00",
 		"full: trailing":             "01 06 07 00 01 00 00",
-		"full: raw, short":           "01 06 07 01 00 01 00 00 00 00 00 00",
-		"full: raw, long":            "01 06 07 01 00 01 00 00 00 00 00 00 00 00",
-		"full: position 64":          "01 06 07 01 01 01 40",
-		"full: positions up to 64":   "01 06 07 01 01 02 3f 00",
+		"full: raw, short":           "01 06 07 01 00 01 00 00 00 00 00 00 00 80 00 00 00 00 00 00",
+		"full: raw, long":            "01 06 07 01 00 01 00 00 00 00 00 00 00 80 00 00 00 00 00 00 00 00",
+		"full: position 128":         "01 06 07 01 01 02 00 80 01",
+		"full: positions up to 128":  "01 06 07 01 01 02 7f 00",
 		"full: gap overflows":        "01 06 07 01 01 02 01 ff ff ff ff ff ff ff ff ff 01",
 		"full: varint overflows":     "01 06 07 01 01 01 ff ff ff ff ff ff ff ff ff 02",
 		"full: absurd count":         "01 06 07 01 01 80 80 80 80 80 80 80 80 80 01 00",
 		"full: bits without keys":    "01 06 07 00 01 01 00",
 		"full: keys without bits":    "01 06 07 01 01 00",
-		"full: 8 bits, 1 key, k = 7": "01 06 07 01 00 ff 00 00 00 00 00 00 00",
-		"full: sparse, not shorter":  "01 06 07 30 01 07 06 01 02 05 00 0b 20",
+		"full: 9 bits, 1 key, k = 7": "01 06 07 01 00 ff 01 00 00 00 00 00 00 00 00 00 00 00 00 00 00",
+		"full: one bit":              "01 06 07 01 01 01 00",
+		"full: sparse, not shorter":  "01 06 07 02 01 0f 00 00 04 04 07 01 05 09 00 01 0a 04 00 08 3c",
 		"delta: kind":                "01 01 06 01 00 00",
 		"delta: size":                "02 01 05 01 00 00",
 		"delta: keys above 2^24":     "02 81 80 80 08 06 01 00 00",
-		"delta: set 64":              "02 01 06 01 40 00",
-		"delta: cleared 64":          "02 01 06 00 01 40",
+		"delta: set 128":             "02 01 06 01 80 01 00",
+		"delta: cleared 128":         "02 01 06 00 01 80 01",
 		"delta: absurd count":        "02 01 06 ff ff ff ff 0f 00",
 		"delta: count, long varint":  "02 01 06 81 00 00 00",
 		"delta: trailing":            "02 01 06 01 00 00 00",

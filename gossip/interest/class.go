@@ -8,10 +8,10 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
-// blockWords is how much of a row one pass over the keys takes: 1,024 nodes, two cache lines.
-const blockWords = 16
+// blockWords is how much of a row one pass over the keys takes: 256 nodes, as many words as stay in registers.
+const blockWords = 4
 
-// class holds the filters of one shape, bit-sliced. Bit slot of row p is bit p of the filter in that slot; it stands at bit
+// class holds the filters of one shape, bit-sliced. Bit slot of row p is bit p of the filter in that slot, the last rows being the forms; it stands at bit
 // p·slots + slot of rows, which therefore packs several rows in a word below 64 slots. A class is immutable but for
 // its rows, which its successors share.
 type class struct {
@@ -28,7 +28,7 @@ func newClass(s shape, log2Slots uint8) *class {
 	return &class{
 		shape:     s,
 		log2Slots: log2Slots,
-		rows:      make([]atomic.Uint64, 1<<s.log2Bits*slots/64),
+		rows:      make([]atomic.Uint64, s.rows()*slots/64),
 		ids:       make([]wire.NodeID, slots),
 		live:      make([]uint64, (slots+63)/64),
 	}
@@ -154,8 +154,11 @@ func (c *class) clear(slot int, positions []uint32) {
 
 // appendMatches appends the nodes of the class that have any of the keys.
 func (c *class) appendMatches(dst []wire.NodeID, keys []Key) []wire.NodeID {
-	if len(c.live) == 1 {
-		return c.appendIDs(dst, 0, c.matchWord(keys))
+	if len(c.live) < blockWords {
+		for i := range c.live {
+			dst = c.appendIDs(dst, i, c.matchWord(i, keys))
+		}
+		return dst
 	}
 	for first := 0; first < len(c.live); first += blockWords {
 		hits := c.matchBlock(first, keys)
@@ -166,13 +169,26 @@ func (c *class) appendMatches(dst []wire.NodeID, keys []Key) []wire.NodeID {
 	return dst
 }
 
-// matchWord is the slots that have any of the keys, for a class of 64 slots or less.
-func (c *class) matchWord(keys []Key) (hits uint64) {
+// matchWord is the slots of the i-th word that have any of the keys.
+func (c *class) matchWord(i int, keys []Key) (hits uint64) {
+	// After so many positions, each of which about half of the slots have, most keys are out: the others are not fetched for nothing.
+	early := min(c.log2Slots+2, c.shape.hashes)
 	for _, key := range keys {
-		all := c.live[0]
+		at := c.bit(c.shape.formRow(key), i*64)
+		all := c.live[i] & (c.rows[at/64].Load() >> (at % 64))
+		if all == 0 {
+			continue
+		}
 		p := c.shape.probe(key)
-		for range c.shape.hashes {
-			at := c.bit(p.next(), 0)
+		for range early {
+			at := c.bit(p.next(), i*64)
+			all &= c.rows[at/64].Load() >> (at % 64)
+		}
+		if all == 0 {
+			continue
+		}
+		for range c.shape.hashes - early {
+			at := c.bit(p.next(), i*64)
 			all &= c.rows[at/64].Load() >> (at % 64)
 		}
 		hits |= all
@@ -180,25 +196,34 @@ func (c *class) matchWord(keys []Key) (hits uint64) {
 	return hits
 }
 
-// matchBlock is the slots that have any of the keys, for blockWords words of slots from the given one on.
+// matchBlock is the slots of blockWords words from the given one on that have any of the keys.
 func (c *class) matchBlock(first int, keys []Key) (hits [blockWords]uint64) {
-	live := c.live[first:min(first+blockWords, len(c.live))]
 	for _, key := range keys {
-		var all [blockWords]uint64
-		copy(all[:], live)
+		row := c.block(c.shape.formRow(key), first) // most forms are rare: few nodes use wildcards, and at few depths
+		live := (*[blockWords]uint64)(c.live[first:])
+		a0, a1, a2, a3 := live[0]&row[0].Load(), live[1]&row[1].Load(), live[2]&row[2].Load(), live[3]&row[3].Load()
+		if a0|a1|a2|a3 == 0 {
+			continue
+		}
 		p := c.shape.probe(key)
 		for range c.shape.hashes {
-			start := c.bit(p.next(), 0)/64 + uint64(first)
-			row := c.rows[start:][:len(live)]
-			for i := range row {
-				all[i%blockWords] &= row[i].Load() // the remainder changes nothing but spares a bounds check
-			}
+			row := c.block(p.next(), first)
+			a0 &= row[0].Load()
+			a1 &= row[1].Load()
+			a2 &= row[2].Load()
+			a3 &= row[3].Load()
 		}
-		for i, word := range all {
-			hits[i] |= word
-		}
+		hits[0] |= a0
+		hits[1] |= a1
+		hits[2] |= a2
+		hits[3] |= a3
 	}
 	return hits
+}
+
+// block is blockWords words of a row.
+func (c *class) block(position uint64, first int) *[blockWords]atomic.Uint64 {
+	return (*[blockWords]atomic.Uint64)(c.rows[c.bit(position, first*64)/64:])
 }
 
 // appendIDs appends the nodes of the slots set in the i-th word of a bitset.

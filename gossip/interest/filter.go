@@ -31,6 +31,12 @@ type shape struct {
 	hashes   uint8 // k
 }
 
+// rows is the number of bits: the filter's m, and one for each form.
+func (s shape) rows() int { return 1<<s.log2Bits + forms }
+
+// formRow is where the bit of a key's form is.
+func (s shape) formRow(key Key) uint64 { return 1<<s.log2Bits + key.form() }
+
 func (s shape) probe(key Key) probe { return probe{hash: uint64(key) | 1, shift: 64 - s.log2Bits} }
 
 // ownShape is the shape of a filter that a Local makes.
@@ -65,15 +71,18 @@ type Filter struct {
 	shape shape
 	keys  int      // as its node says
 	ones  int      // bits set in words
-	words []uint64 // position p is bit p%64 of word p/64
+	words []uint64 // position p is bit p%64 of word p/64; the last word is the forms
 }
 
 func newFilter(s shape) *Filter {
-	return &Filter{shape: s, words: make([]uint64, 1<<s.log2Bits/64)}
+	return &Filter{shape: s, words: make([]uint64, s.rows()/64)}
 }
 
 // Has reports whether the node may have the key: always if it has, rarely if not (see FalsePositiveRate).
 func (f *Filter) Has(key Key) bool {
+	if !f.test(f.shape.formRow(key)) {
+		return false
+	}
 	p := f.shape.probe(key)
 	for range f.shape.hashes {
 		if !f.test(p.next()) {
@@ -89,10 +98,11 @@ func (f *Filter) Len() int { return f.keys }
 // Bits is the size m of the filter in bits.
 func (f *Filter) Bits() int { return 1 << f.shape.log2Bits }
 
-// FalsePositiveRate estimates the probability, 0..1, that the filter has a key which was never entered. It is taken from
-// the bits that are set, not from what the node says of itself. A query of t tokens asks t+2 keys.
+// FalsePositiveRate estimates the probability, 0..1, that the filter has a key which was never entered, of a form that was. It is taken from
+// the bits that are set, not from what the node says of itself. A query of t tokens asks t+2 keys, each of another form.
 func (f *Filter) FalsePositiveRate() float64 {
-	return math.Pow(float64(f.ones)/float64(f.Bits()), float64(f.shape.hashes))
+	ones := f.ones - bits.OnesCount64(f.words[len(f.words)-1])
+	return math.Pow(float64(ones)/float64(f.Bits()), float64(f.shape.hashes))
 }
 
 // Apply brings the filter one version forward by a delta body. The error is ErrMalformed for a bad body, or ErrBase
@@ -144,9 +154,9 @@ func (f *Filter) apply(d delta) {
 
 func (f *Filter) test(position uint64) bool { return f.words[position/64]>>(position%64)&1 != 0 }
 
-// plausible reports whether so many keys can have set so many bits: each sets at least one and at most k.
+// plausible reports whether so many keys can have set so many bits: each sets its form's and at least one and at most k others.
 func plausible(ones, keys int, hashes uint8) bool {
-	return ones <= keys*int(hashes) && (ones > 0 || keys == 0)
+	return ones <= keys*(int(hashes)+1) && (ones > 1 || ones == 0 && keys == 0)
 }
 
 // positions lists the bits set, ascending.

@@ -11,7 +11,7 @@ import (
 func filled(rng *rand.Rand, n int) *Filter {
 	keys := make([]Key, n)
 	for i := range keys {
-		keys[i] = Key(rng.Uint64())
+		keys[i] = exactKey(rng.Uint64())
 	}
 	return of(leastFor(n), keys...)
 }
@@ -36,7 +36,7 @@ func TestFalsePositiveRate(t *testing.T) {
 			f := filled(rng, n)
 			estimate += f.FalsePositiveRate() / float64(trials)
 			for range queries / trials {
-				if f.Has(Key(rng.Uint64())) {
+				if f.Has(exactKey(rng.Uint64())) {
 					hits++
 				}
 			}
@@ -100,7 +100,7 @@ func TestApplyRefuses(t *testing.T) {
 		{"clear already", appendDelta(nil, delta{log2Bits: 6, keys: 1, set: []uint32{4}, cleared: []uint32{3, 6}}), ErrBase},
 		{"bits without keys", appendDelta(nil, delta{log2Bits: 6, keys: 0, set: []uint32{4}}), ErrBase},
 		{"keys without bits", appendDelta(nil, delta{log2Bits: 6, keys: 1, cleared: []uint32{3, 5}}), ErrBase},
-		{"too few keys", appendDelta(nil, delta{log2Bits: 6, keys: 1, set: []uint32{6, 7, 8, 9, 10, 11}}), ErrBase},
+		{"too few keys", appendDelta(nil, delta{log2Bits: 6, keys: 1, set: []uint32{6, 7, 8, 9, 10, 11, 12}}), ErrBase},
 		{"full", before.AppendFull(nil), ErrMalformed},
 		{"empty", nil, ErrMalformed},
 	} {

@@ -1,9 +1,23 @@
 package interest
 
-import "github.com/fastpubsub/fastpubsub/mesh/channel"
+import (
+	"strings"
 
-// Key is the hash of (tenant, exact or tree, name), the same on every node; see the package comment.
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
+)
+
+// Key is the hash of (tenant, exact or tree, name) with the key's form in its low bits, the same on every node; see the package comment.
 type Key uint64
+
+// Forms of keys: exact, or the tree of so many tokens, formMost and more being one.
+const (
+	formBits  = 6
+	forms     = 1 << formBits
+	formExact = forms - 1
+	formMost  = forms - 2
+)
+
+func (k Key) form() uint64 { return uint64(k) % forms }
 
 // Last byte of a key's input. A tree stands for its name and everything below it.
 const (
@@ -31,10 +45,13 @@ func PatternKey(tenant string, p channel.Pattern) Key {
 		name = reserved
 	}
 	h := hashString(hashTenant(tenant), name)
-	if exact {
-		return finish(h, kindExact)
+	switch {
+	case exact:
+		return exactKey(h)
+	case name == "":
+		return treeKey(h, 0)
 	}
-	return finish(h, kindTree)
+	return treeKey(h, strings.Count(name, ".")+1)
 }
 
 // AppendQuery appends the keys of every pattern that could match the channel name: the trees of "" and of each
@@ -43,18 +60,24 @@ func PatternKey(tenant string, p channel.Pattern) Key {
 func AppendQuery(dst []Key, tenant, name string) []Key {
 	h := hashTenant(tenant)
 	if channel.IsReserved(name) {
-		dst = append(dst, finish(hashString(h, reserved), kindTree))
+		dst = append(dst, treeKey(hashString(h, reserved), 1))
 	} else {
-		dst = append(dst, finish(h, kindTree))
+		dst = append(dst, treeKey(h, 0))
 	}
+	tokens := 1
 	for i := range len(name) {
 		if name[i] == '.' {
-			dst = append(dst, finish(h, kindTree))
+			dst = append(dst, treeKey(h, tokens))
+			tokens++
 		}
 		h = hashByte(h, name[i])
 	}
-	return append(dst, finish(h, kindTree), finish(h, kindExact))
+	return append(dst, treeKey(h, tokens), exactKey(h))
 }
+
+func exactKey(h uint64) Key { return finish(h, kindExact, formExact) }
+
+func treeKey(h uint64, tokens int) Key { return finish(h, kindTree, uint64(min(tokens, formMost))) }
 
 func hashTenant(tenant string) uint64 { return hashByte(hashString(fnvOffset, tenant), 0x00) }
 
@@ -67,13 +90,13 @@ func hashString(h uint64, s string) uint64 {
 
 func hashByte(h uint64, b byte) uint64 { return (h ^ uint64(b)) * fnvPrime }
 
-// finish closes the FNV hash with the kind and spreads it over all 64 bits: FNV alone leaves the top bits, from
-// which positions are taken, poorly mixed for short names.
-func finish(h uint64, kind byte) Key {
+// finish closes the FNV hash with the kind, spreads it over all 64 bits, as FNV alone leaves the top bits, from which positions are taken, poorly mixed
+// for short names, and puts the form in.
+func finish(h uint64, kind byte, form uint64) Key {
 	h = hashByte(h, kind)
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
-	return Key(h ^ h>>31)
+	return Key((h^h>>31)&^(forms-1) | form)
 }
 
 // probe yields the bit positions of one key, one a call of next.

@@ -23,15 +23,15 @@ func TestPatternKeyGolden(t *testing.T) {
 		tenant, pattern string
 		want            Key
 	}{
-		{"~", "a", 0x2f994d47a99b6685},
-		{"~", "a.b.c", 0xa378e0ffeb05ff54},
-		{"~", "a.b.c.#", 0xfa2aa4a576b70240},
-		{"~", "a.b.>", 0x021b4bf248ba2600},
-		{"~", "a.b.#", 0x021b4bf248ba2600},
-		{"~", "a.*.c", 0x9fcc040d781ac988},
-		{"~", "#", 0xa0c1029140d0aa60},
-		{"acme", "#", 0xf8c8d74131d3dc42},
-		{"acme", "a.b.c", 0x4ca87144bcdefd48},
+		{"~", "a", 0x2f994d47a99b66bf},
+		{"~", "a.b.c", 0xa378e0ffeb05ff7f},
+		{"~", "a.b.c.#", 0xfa2aa4a576b70243},
+		{"~", "a.b.>", 0x021b4bf248ba2602},
+		{"~", "a.b.#", 0x021b4bf248ba2602},
+		{"~", "a.*.c", 0x9fcc040d781ac981},
+		{"~", "#", 0xa0c1029140d0aa40},
+		{"acme", "#", 0xf8c8d74131d3dc40},
+		{"acme", "a.b.c", 0x4ca87144bcdefd7f},
 	} {
 		if got := PatternKey(tc.tenant, mustPattern(t, tc.pattern)); got != tc.want {
 			t.Errorf("PatternKey(%q, %q) = %#016x, want %#016x", tc.tenant, tc.pattern, uint64(got), uint64(tc.want))

@@ -24,7 +24,7 @@ type Local struct {
 func NewLocal() *Local {
 	return &Local{
 		added:  make(map[Key]int),
-		counts: make([]uint32, 1<<minLog2Bits),
+		counts: make([]uint32, ownShape(minLog2Bits).rows()),
 		now:    newFilter(ownShape(minLog2Bits)),
 		told:   newFilter(ownShape(minLog2Bits)),
 	}
@@ -98,7 +98,7 @@ func (l *Local) resize(log2Bits uint8) {
 	if log2Bits == l.now.shape.log2Bits {
 		return
 	}
-	l.counts = make([]uint32, 1<<log2Bits)
+	l.counts = make([]uint32, ownShape(log2Bits).rows())
 	l.now = newFilter(ownShape(log2Bits))
 	for key := range l.added {
 		l.enter(key)
@@ -106,25 +106,33 @@ func (l *Local) resize(log2Bits uint8) {
 }
 
 func (l *Local) enter(key Key) {
+	l.raise(l.now.shape.formRow(key))
 	p := l.now.shape.probe(key)
 	for range l.now.shape.hashes {
-		position := p.next()
-		l.counts[position]++
-		if l.counts[position] == 1 {
-			l.now.words[position/64] |= 1 << (position % 64)
-			l.now.ones++
-		}
+		l.raise(p.next())
+	}
+}
+
+func (l *Local) raise(position uint64) {
+	l.counts[position]++
+	if l.counts[position] == 1 {
+		l.now.words[position/64] |= 1 << (position % 64)
+		l.now.ones++
 	}
 }
 
 func (l *Local) leave(key Key) {
+	l.lower(l.now.shape.formRow(key))
 	p := l.now.shape.probe(key)
 	for range l.now.shape.hashes {
-		position := p.next()
-		l.counts[position]--
-		if l.counts[position] == 0 {
-			l.now.words[position/64] &^= 1 << (position % 64)
-			l.now.ones--
-		}
+		l.lower(p.next())
+	}
+}
+
+func (l *Local) lower(position uint64) {
+	l.counts[position]--
+	if l.counts[position] == 0 {
+		l.now.words[position/64] &^= 1 << (position % 64)
+		l.now.ones--
 	}
 }
