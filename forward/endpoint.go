@@ -130,6 +130,7 @@ type Endpoint struct {
 	nearServerTLS, nearClientTLS *tls.Config
 	forwarder                    *Forwarder
 	flights                      *flights
+	buffers                      bufferPool
 	counters                     *Counters
 	group                        sync.WaitGroup  // every goroutine of the endpoint
 	ctx                          context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by

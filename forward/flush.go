@@ -197,8 +197,12 @@ func (f *flusher) nextSlice(i int) []byte {
 	box := &l.out[i]
 	if box.offset == len(box.active) {
 		if len(box.pending) == 0 {
-			if cap(box.active) > busyBuffer { // a burst is over: let its memory go
-				box.active, box.pending, box.offset = nil, nil, 0
+			buffers := &l.endpoint.buffers
+			if buffers.giveBack(box.active) { // a burst is over
+				box.active, box.offset = nil, 0
+			}
+			if buffers.giveBack(box.pending) {
+				box.pending = nil
 			}
 			return nil
 		}

@@ -56,7 +56,7 @@ func (l *Link) read(index int, from io.Reader) error {
 			l.endpoint.counters.Drop(DropMalformed, 1)
 			return fmt.Errorf("%w: lane %d: %w", errProtocol, index, err)
 		}
-		buf, have = refit(buf, rest, need, full)
+		buf, have = l.endpoint.buffers.refit(buf, rest, need, full)
 	}
 }
 
@@ -129,15 +129,17 @@ func (l *Link) use(at time.Time) {
 
 // refit moves what is left to the front of a buffer that fits what is expected next. It never more than doubles, so that a
 // frame's length has to be earned by its bytes.
-func refit(buf, rest []byte, need int, full bool) ([]byte, int) {
+func (p *bufferPool) refit(buf, rest []byte, need int, full bool) ([]byte, int) {
 	size := idleBuffer
 	if full || len(buf) > idleBuffer && len(rest) > 0 {
 		size = busyBuffer
 	}
 	size = max(size, min(need, 2*len(buf)))
 	if size > len(buf) || size < len(buf) && len(rest) < size/2 {
-		next := make([]byte, size)
-		return next, copy(next, rest)
+		next := p.lend(size)
+		have := copy(next, rest)
+		p.giveBack(buf)
+		return next, have
 	}
 	return buf, copy(buf, rest)
 }

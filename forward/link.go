@@ -2,6 +2,7 @@ package forward
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -231,12 +232,19 @@ func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (by *flusher, box
 	if l.stream != nil {
 		by, box = l.stream.flusher, l.nearBox()
 	}
-	before := len(l.out[box].pending)
-	l.out[box].pending = wire.AppendFrame(l.out[box].pending, head, m.Payload)
 	alone = l.queued == 0 && n <= by.longest
-	l.queued += len(l.out[box].pending) - before
+	l.queued += l.put(box, head, m.Payload)
 	l.bytes.messagesOut.Add(1)
 	return by, box, alone, nil
+}
+
+// put appends a frame to a box and says how long it is there. l.mu is held.
+func (l *Link) put(box int, head, tail []byte) int {
+	pending := l.out[box].pending
+	before := len(pending)
+	pending = l.endpoint.buffers.grow(pending, binary.MaxVarintLen32+len(head)+len(tail))
+	l.out[box].pending = wire.AppendFrame(pending, head, tail)
+	return len(l.out[box].pending) - before
 }
 
 // SendControl queues a Records or digest frame on the control lane.
@@ -252,10 +260,7 @@ func (l *Link) sendControl(head, tail []byte) error {
 		l.endpoint.counters.Drop(DropControlFull, 1)
 		return ErrLinkFull
 	}
-	box := &l.out[controlLane]
-	before := len(box.pending)
-	box.pending = wire.AppendFrame(box.pending, head, tail)
-	l.control += len(box.pending) - before
+	l.control += l.put(controlLane, head, tail)
 	l.flusher.signal()
 	return nil
 }

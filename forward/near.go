@@ -212,14 +212,11 @@ func (s *nearStream) probed(frame []byte) error {
 func (s *nearStream) queue(p wire.Probe) {
 	l := s.link
 	l.mu.Lock()
-	box := &l.out[l.nearBox()]
 	if l.stream != s || l.queued > 2*nearFactor*l.endpoint.cfg.QueueBytes {
 		l.mu.Unlock()
 		return
 	}
-	before := len(box.pending)
-	box.pending = wire.AppendFrame(box.pending, wire.AppendProbe(nil, p), nil)
-	l.queued += len(box.pending) - before
+	l.queued += l.put(l.nearBox(), wire.AppendProbe(nil, p), nil)
 	l.mu.Unlock()
 	s.flusher.signal()
 }

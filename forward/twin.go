@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -200,8 +199,6 @@ func (l *Link) queueCopy(lane int, head, payload []byte) {
 		return
 	}
 	lane = min(lane, len(l.lanes)-1)
-	before := len(l.out[lane].pending)
-	l.out[lane].pending = wire.AppendFrame(slices.Grow(l.out[lane].pending, n+binary.MaxVarintLen32), head, payload)
-	l.queued += len(l.out[lane].pending) - before
+	l.queued += l.put(lane, head, payload)
 	l.flusher.signal()
 }

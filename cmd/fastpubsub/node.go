@@ -46,7 +46,7 @@ type nodeCommand struct {
 
 // heapFloor is a heap that the collector counts but that is never touched, and so takes no memory: without it the few MB that live in a node would be
 // gone through after each few MB of passing messages.
-const heapFloor = 64 << 20
+const heapFloor = 24 << 20
 
 // gcPercent is how far the heap, floor included, grows between collections, unless GOGC says otherwise: less than Go's 100, since a large heap here is mostly
 // subscriptions, which are no garbage.
