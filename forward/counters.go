@@ -45,6 +45,7 @@ type Counters struct {
 	TwinCopies atomic.Uint64 // copies that came second over a link's two connections
 	Handshakes atomic.Uint64 // handshakes that others began; those that fail never become connections
 	Accepted   atomic.Uint64 // of these, completed
+	Strangers  atomic.Uint64 // handshakes, of either end, that failed since one end is not of the other's mesh
 	dropped    [reasons]atomic.Uint64
 }
 

@@ -3,7 +3,6 @@ package forward
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
@@ -51,6 +51,7 @@ func (Echoed) event() {}
 // Config is what an Endpoint needs. Fields without a default must be set.
 type Config struct {
 	Key    ed25519.PrivateKey
+	Trust  *trust.Keeper // who is believed to be a node; default anybody, as in an open mesh
 	Boot   uint64
 	Socket net.PacketConn // closed when Run returns
 	// Streams is where near streams come in, at the TCP port with the socket's number, and Connect opens them; both nil: there are none. Run closes Streams.
@@ -61,6 +62,7 @@ type Config struct {
 	// FlightBytes bounds what this node sent as origin and is not acknowledged; the oldest are given up. Default 64 MiB.
 	FlightBytes int
 	Log         zerolog.Logger
+	Strangers   zerolog.Logger // where refused peers are told of; it may leave out most
 
 	// Emit takes an event. It may block for a moment, which slows the links down, but must not wait for the endpoint.
 	Emit func(Event)
@@ -91,6 +93,8 @@ func (c *Config) validate() error {
 	var errs []error
 	if len(c.Key) != ed25519.PrivateKeySize || c.Boot == 0 || c.Socket == nil {
 		errs = append(errs, errors.New("forward: config lacks key, boot or socket"))
+	} else if err := c.trust(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Emit == nil || c.Control == nil || c.Deliver == nil || c.Packet == nil || c.Stream == nil {
 		errs = append(errs, errors.New("forward: config lacks a callback"))
@@ -116,25 +120,37 @@ func (c *Config) validate() error {
 	return errors.Join(errs...)
 }
 
+func (c *Config) trust() error {
+	if c.Trust == nil {
+		open, err := trust.Open(c.Key)
+		if err != nil {
+			return fmt.Errorf("forward: %w", err)
+		}
+		c.Trust = trust.NewKeeper(open)
+	}
+	if c.Trust.Current().ID() != wire.IDOf(c.Key.Public().(ed25519.PublicKey)) {
+		return fmt.Errorf("forward: %w", trust.ErrKey)
+	}
+	return nil
+}
+
 // Endpoint is a node's side of all its links: the one UDP socket and what runs on it.
 type Endpoint struct {
-	cfg                          Config
-	self                         wire.NodeID
-	seed                         laneSeed
-	began                        time.Time
-	transport                    *quic.Transport
-	listener                     *quic.Listener
-	server                       *http3.Server
-	client                       *http3.Transport
-	clientTLS                    *tls.Config
-	nearServerTLS, nearClientTLS *tls.Config
-	forwarder                    *Forwarder
-	flights                      *flights
-	buffers                      bufferPool
-	counters                     *Counters
-	group                        sync.WaitGroup  // every goroutine of the endpoint
-	ctx                          context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
-	stop                         context.CancelFunc
+	cfg       Config
+	self      wire.NodeID
+	seed      laneSeed
+	began     time.Time
+	transport *quic.Transport
+	listener  *quic.Listener
+	server    *http3.Server
+	client    *http3.Transport
+	forwarder *Forwarder
+	flights   *flights
+	buffers   bufferPool
+	counters  *Counters
+	group     sync.WaitGroup  // every goroutine of the endpoint
+	ctx       context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
+	stop      context.CancelFunc
 
 	mu      sync.Mutex // guards what follows
 	links   map[wire.NodeID]*Link
@@ -148,17 +164,12 @@ func New(cfg Config) (*Endpoint, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	serverTLS, clientTLS, err := tlsConfigs(cfg.Key)
-	if err != nil {
-		return nil, err
-	}
 	e := &Endpoint{
 		cfg: cfg, self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), began: time.Now(),
-		seed: laneSeed{maphash.MakeSeed()}, clientTLS: clientTLS, counters: new(Counters),
+		seed: laneSeed{maphash.MakeSeed()}, counters: new(Counters),
 		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{},
 		client: &http3.Transport{EnableDatagrams: true, DisableCompression: true},
 	}
-	e.nearServerTLS, e.nearClientTLS = nearTLS(serverTLS), nearTLS(clientTLS)
 	e.forwarder = newForwarder(e)
 	e.flights = newFlights(e)
 	e.ctx, e.stop = context.WithCancel(context.Background())
@@ -170,7 +181,8 @@ func New(cfg Config) (*Endpoint, error) {
 		Conn: coalesce(cfg.Socket), StatelessResetKey: resetKey(cfg.Key),
 		ConnContext: e.countHandshake, Tracer: &garbageCounter{e.counters},
 	}
-	if e.listener, err = e.transport.Listen(serverTLS, quicConfig()); err != nil {
+	var err error
+	if e.listener, err = e.transport.Listen(cfg.Trust.Server(http3.NextProtoH3), quicConfig()); err != nil {
 		e.stop()
 		return nil, fmt.Errorf("forward: listen: %w", err)
 	}

@@ -65,8 +65,9 @@ func (e *Endpoint) Dial(ctx context.Context, addr net.Addr, want wire.NodeID) er
 
 // connect opens an HTTP/3 connection and waits until the peer allows extended CONNECT on it.
 func (e *Endpoint) connect(ctx context.Context, addr net.Addr) (*quic.Conn, *http3.ClientConn, error) {
-	conn, err := e.transport.Dial(ctx, addr, e.clientTLS, quicConfig())
+	conn, err := e.transport.Dial(ctx, addr, e.cfg.Trust.Client(http3.NextProtoH3), quicConfig())
 	if err != nil {
+		e.noteStranger(addr, err)
 		return nil, nil, err
 	}
 	client := e.client.NewClientConn(conn)
@@ -74,7 +75,9 @@ func (e *Endpoint) connect(ctx context.Context, addr net.Addr) (*quic.Conn, *htt
 	case <-client.ReceivedSettings():
 		return conn, client, nil
 	case <-conn.Context().Done():
-		return nil, nil, context.Cause(conn.Context()) //nolint:contextcheck // the connection has its own life
+		err := context.Cause(conn.Context())
+		e.noteStranger(addr, err)
+		return nil, nil, err
 	case <-ctx.Done():
 		_ = conn.CloseWithError(codeDone, "")
 		return nil, nil, ctx.Err()
@@ -83,7 +86,7 @@ func (e *Endpoint) connect(ctx context.Context, addr net.Addr) (*quic.Conn, *htt
 
 func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3.ClientConn, want wire.NodeID, twin bool) (*Link, error) {
 	state := conn.ConnectionState().TLS
-	peer, err := peerID(&state)
+	peer, err := e.cfg.Trust.Peer(&state)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +140,7 @@ type gathering struct {
 
 func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	conn, _ := r.Context().Value(connKey{}).(*quic.Conn)
-	peer, err := peerID(r.TLS)
+	peer, err := e.cfg.Trust.Peer(r.TLS)
 	switch {
 	case conn == nil || err != nil:
 		http.Error(w, "no identity", http.StatusForbidden)
@@ -279,10 +282,22 @@ func (e *Endpoint) forget(conn *quic.Conn) {
 	delete(e.inits, conn)
 }
 
-// countHandshake counts the handshakes that others begin.
-func (e *Endpoint) countHandshake(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+// countHandshake counts the handshakes that others begin, and sees to it that those which fail are told of.
+func (e *Endpoint) countHandshake(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	e.counters.Handshakes.Add(1)
+	context.AfterFunc(ctx, func() { e.noteStranger(info.RemoteAddr, context.Cause(ctx)) })
 	return ctx, nil
+}
+
+// noteStranger tells of a connection that ended because one end did not believe the other, or has no such protocol at all.
+func (e *Endpoint) noteStranger(remote net.Addr, err error) {
+	var failed *quic.TransportError
+	if !errors.As(err, &failed) || !failed.ErrorCode.IsCryptoError() {
+		return
+	}
+	n := e.counters.Strangers.Add(1)
+	e.cfg.Strangers.Warn().Stringer("remote", remote).Str("why", fmt.Sprintf("%.300v", err)).Uint64("so_far", n).
+		Msg("refused: not a node of this mesh; it needs the same secret, or a certificate of the same authority")
 }
 
 // garbageCounter counts the datagrams that quic-go drops before they reach a connection.

@@ -250,13 +250,19 @@ func (e *Endpoint) openNear(l *Link, number uint64) error {
 		return fmt.Errorf("forward: near stream: %w", err)
 	}
 	sealed := newSealed(raw)
-	conn := tls.Client(sealed, e.nearClientTLS)
+	conn := tls.Client(sealed, nearTLS(e.cfg.Trust.Client(nearProtocol)))
 	if err := e.greetNear(ctx, conn, l, number); err != nil {
 		_ = raw.Close()
 		return fmt.Errorf("forward: near stream: %w", err)
 	}
 	sealed.gather()
 	return newNearStream(l, conn, sealed).run(e.ctx)
+}
+
+// nearTLS is the configuration of a near stream: whatever it writes is large enough for full records.
+func nearTLS(c *tls.Config) *tls.Config {
+	c.DynamicRecordSizingDisabled = true
+	return c
 }
 
 // greetNear makes sure of the peer, tells it which link the stream is for, and waits until it agrees.
@@ -268,7 +274,7 @@ func (e *Endpoint) greetNear(ctx context.Context, conn *tls.Conn, l *Link, numbe
 		return err
 	}
 	state := conn.ConnectionState()
-	if peer, err := peerID(&state); err != nil || peer != l.Peer {
+	if peer, err := e.cfg.Trust.Peer(&state); err != nil || peer != l.Peer {
 		return fmt.Errorf("%w: it is %v, want %v", ErrIdentity, peer, l.Peer)
 	}
 	if _, err := conn.Write(binary.BigEndian.AppendUint64(nil, number)); err != nil {
@@ -332,12 +338,12 @@ func (e *Endpoint) serveNear(raw net.Conn) (*nearStream, error) {
 	defer cancel()
 	_ = raw.SetDeadline(time.Now().Add(DialTimeout))
 	sealed := newSealed(raw)
-	conn := tls.Server(sealed, e.nearServerTLS)
+	conn := tls.Server(sealed, nearTLS(e.cfg.Trust.Server(nearProtocol)))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
 	state := conn.ConnectionState()
-	peer, err := peerID(&state)
+	peer, err := e.cfg.Trust.Peer(&state)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/simnet"
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
@@ -167,11 +168,11 @@ func outsider(ctx context.Context, t *testing.T, n *simnet.Net, key byte, hello 
 		t.Fatal(err)
 	}
 	defer func() { _ = raw.Close() }()
-	_, client, err := tlsConfigs(keyOf(key))
+	open, err := trust.Open(keyOf(key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := tls.Client(raw, nearTLS(client))
+	conn := tls.Client(raw, trust.NewKeeper(open).Client(nearProtocol))
 	_, _ = conn.Write(hello)
 	answer, _ = io.ReadAll(conn)
 	return answer

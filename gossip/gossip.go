@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,9 +52,11 @@ type Config struct {
 	Meta      wire.Meta      // of this node
 	Advertise netip.AddrPort // of this node
 	Seeds     []string       // host:port of live members, resolved at each try
+	Keys      [][]byte       // 32 bytes each: packets and streams are sealed with the first and may be with any; default in the clear
 	KnownFile string         // where members last known are kept; default nowhere
 	Log       zerolog.Logger
-	Rand      *rand.Rand // default seeded at random
+	Strangers zerolog.Logger // where packets under other keys are told of; it may leave out most
+	Rand      *rand.Rand     // default seeded at random
 
 	// Write sends a packet to a node: id is zero if only its address is known. It does not keep b.
 	Write func(b []byte, id wire.NodeID, addr net.Addr) error
@@ -73,7 +74,8 @@ type Config struct {
 type Stats struct {
 	PacketsIn, PacketsOut, BytesIn, BytesOut atomic.Uint64
 	PacketsDropped                           atomic.Uint64 // memberlist did not keep up
-	Garbage                                  atomic.Uint64 // packets that are not SWIM's
+	Garbage                                  atomic.Uint64 // packets and streams that are not SWIM's
+	Unsealed                                 atomic.Uint64 // packets that no key of this node opens
 	Refused                                  atomic.Uint64 // members with bad descriptions
 	Malformed                                atomic.Uint64 // user data that does not parse
 	Problems                                 atomic.Uint64 // errors that memberlist logged
@@ -83,6 +85,7 @@ type Stats struct {
 type Gossip struct {
 	cfg       Config
 	transport *transport
+	keys      *memberlist.Keyring // nil: all is in the clear
 	announce  *announcements
 	known     *known
 	stats     Stats
@@ -116,6 +119,12 @@ func New(cfg Config) (*Gossip, error) {
 	g.client.Store(&cfg.Meta.Client)
 	g.known = newKnown(&g.cfg)
 	g.transport = newTransport(&g.cfg, &g.stats)
+	if len(cfg.Keys) > 0 {
+		var err error
+		if g.keys, err = memberlist.NewKeyring(cfg.Keys, cfg.Keys[0]); err != nil {
+			return nil, fmt.Errorf("gossip: keys: %w", err)
+		}
+	}
 	return g, nil
 }
 
@@ -202,21 +211,10 @@ func (g *Gossip) settings() *memberlist.Config {
 	c.UDPBufferSize = PacketBytes
 	c.EnableCompression = false // costs CPU, gains nothing on packets this small
 	c.RequireNodeNames = false
+	c.Keyring = g.keys
 	d := &delegate{g}
 	c.Delegate, c.Events, c.Alive = d, d, d
 	c.LogOutput = nil
 	c.Logger = log.New(&logWriter{g}, "", 0)
 	return c
-}
-
-// logWriter passes memberlist's log on. Its warnings are everyday matters on the Internet, so they are debug here.
-type logWriter struct{ g *Gossip }
-
-func (w *logWriter) Write(p []byte) (int, error) {
-	line := strings.TrimSpace(string(p))
-	if strings.HasPrefix(line, "[ERR]") {
-		w.g.stats.Problems.Add(1)
-	}
-	w.g.cfg.Log.Debug().Str("from", "memberlist").Msg(line)
-	return len(p), nil
 }

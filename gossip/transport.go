@@ -87,7 +87,11 @@ func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dur
 		case <-stop:
 		}
 	}()
-	return t.cfg.Dial(ctx, to)
+	conn, err := t.cfg.Dial(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return t.seal(conn), nil
 }
 
 // Shutdown ends the transport; what still arrives is dropped.
@@ -100,7 +104,7 @@ func (t *transport) Shutdown() error {
 func (t *transport) receive(b []byte, from net.Addr, at time.Time) {
 	t.stats.PacketsIn.Add(1)
 	t.stats.BytesIn.Add(uint64(len(b)))
-	if len(b) == 0 || b[0] > lastMessageType {
+	if len(b) == 0 || !t.firstByte(b[0]) {
 		t.stats.Garbage.Add(1)
 		return
 	}
@@ -114,7 +118,7 @@ func (t *transport) receive(b []byte, from net.Addr, at time.Time) {
 // accept takes a stream that a peer opened.
 func (t *transport) accept(conn net.Conn) {
 	select {
-	case t.streams <- conn:
+	case t.streams <- t.seal(conn):
 	case <-t.done:
 		_ = conn.Close()
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/latency"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/mesh/core"
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 	"github.com/rs/zerolog"
 )
@@ -33,21 +34,22 @@ type Place struct{ Lat, Lon float64 }
 
 // Config is one node's. Zero values mean the defaults named.
 type Config struct {
-	Identity  Identity       // required
-	Listen    string         // UDP host:port of the node; default ":7946"
-	Advertise string         // host:port that others reach it at; default Listen's, or the host's own address
-	Client    string         // host:port where clients connect, for others to know; default none
-	Join      []string       // host:port of live members
-	Name      string         // for people; default the NodeID's first digits
-	Region    string         // for people and clients
-	Place     *Place         // default unknown
-	DataDir   string         // where members last known are kept; default nowhere
-	Network   Network        // default System
-	NoTCP     bool           // near nodes exchange messages by UDP as others do, not by TCP on the port with the same number
-	Log       zerolog.Logger // default silent
-	Deadline  time.Duration  // age at which this node's messages are dropped; default DefaultDeadline
-	Timing    latency.Config // of probes
-	Seed      uint64         // of the node's randomness; default random
+	Identity  Identity           // required
+	Trust     *trust.Credentials // who is believed to be a node; default anybody: an open mesh
+	Listen    string             // UDP host:port of the node; default ":7946"
+	Advertise string             // host:port that others reach it at; default Listen's, or the host's own address
+	Client    string             // host:port where clients connect, for others to know; default none
+	Join      []string           // host:port of live members
+	Name      string             // for people; default the NodeID's first digits
+	Region    string             // for people and clients
+	Place     *Place             // default unknown
+	DataDir   string             // where members last known are kept; default nowhere
+	Network   Network            // default System
+	NoTCP     bool               // near nodes exchange messages by UDP as others do, not by TCP on the port with the same number
+	Log       zerolog.Logger     // default silent
+	Deadline  time.Duration      // age at which this node's messages are dropped; default DefaultDeadline
+	Timing    latency.Config     // of probes
+	Seed      uint64             // of the node's randomness; default random
 
 	// Shared is what all nodes are to hold alike; nil: nothing.
 	Shared Shared
@@ -73,6 +75,7 @@ type Node struct {
 	cfg       Config
 	meta      wire.Meta
 	advertise netip.AddrPort
+	trust     *trust.Keeper
 	endpoint  *forward.Endpoint
 	gossip    *gossip.Gossip
 	core      *core.Core // owned by loop
@@ -139,6 +142,9 @@ func New(cfg Config) (*Node, error) {
 	return n, nil
 }
 
+// strangersEvery is how often peers that are not of this mesh may be logged, however many there are.
+const strangersEvery = time.Minute
+
 // nearStreams listens on the TCP port with the number of the node's UDP port. Without it messages to near nodes just cost more.
 func nearStreams(cfg Config, socket net.Addr) net.Listener {
 	if cfg.NoTCP {
@@ -163,8 +169,15 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 		addrs: map[wire.NodeID]netip.AddrPort{}, held: map[core.RecordKey]wire.Stamp{},
 	}
 	n.dials, n.endDials = context.WithCancel(context.Background())
+	if cfg.Trust == nil {
+		if cfg.Trust, err = trust.Open(cfg.Identity.Key); err != nil {
+			return nil, err
+		}
+	}
+	n.trust = trust.NewKeeper(cfg.Trust)
+	strangers := cfg.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: strangersEvery})
 	links := forward.Config{
-		Key: cfg.Identity.Key, Boot: cfg.Identity.Boot, Socket: socket, Log: cfg.Log,
+		Key: cfg.Identity.Key, Trust: n.trust, Boot: cfg.Identity.Boot, Socket: socket, Log: cfg.Log, Strangers: strangers,
 		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Delivered: cfg.Delivered, Choose: n.choose,
 		Packet: func(b []byte, from net.Addr, at time.Time) { n.gossip.Receive(b, from, at) },
 		Stream: func(c net.Conn) { n.gossip.Accept(c) },
@@ -186,7 +199,7 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	n.log = cfg.Log.With().Str("node", n.meta.Name).Logger()
 	rnd := rand.New(rand.NewPCG(cfg.Seed, uint64(n.meta.ID)))
 	g := gossip.Config{
-		Meta: n.meta, Advertise: advertise, Seeds: cfg.Join, Log: n.log,
+		Meta: n.meta, Advertise: advertise, Seeds: cfg.Join, Keys: cfg.Trust.SWIMKeys(), Log: n.log, Strangers: strangers,
 		Rand:  rand.New(rand.NewPCG(cfg.Seed, ^uint64(n.meta.ID))),
 		Write: n.writePacket, Dial: n.endpoint.DialStream, Emit: n.gossipEvent, Digest: n.wholeDigest,
 	}
