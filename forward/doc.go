@@ -9,7 +9,8 @@
 //	lane 0     control: frames of the control plane, and messages that carry them or SWIM packets
 //	lane 1..   published messages by hash of (tenant, channel), which keeps a channel's order; all in lane 1 where the round trip is under 2 ms
 //
-// Request headers carry the node's boot and the lane's number; who the peer is follows from its TLS key alone. Datagrams
+// Request headers carry the node's boot and the lane's number; who the peer is follows from its TLS key alone, and whether it is believed from its certificate
+// (package trust). Datagrams
 // (RFC 9297) on lane 0 carry probes and echoes and nothing else, since a full receive queue drops them silently.
 //
 // One flusher per link takes at most 16 KiB of each lane in turn and writes them, so that many messages share a packet and a
@@ -17,7 +18,8 @@
 // spaced by srtt/20, at least 0.5 and at most 2 ms, because each lost packet costs congestion window whatever its size.
 //
 // The node with the smaller ID dials; where that fails the other does. If two connections meet, both ends keep the one that
-// the smaller ID dialled. A later boot of the peer replaces an earlier one.
+// the smaller ID dialled. A later boot of the peer replaces an earlier one. When a node's credentials change, the end that dialled a link opens it anew,
+// marked as a renewal of what works, and so both ends go on without a gap.
 //
 // # Near streams
 //

@@ -148,6 +148,7 @@ type Endpoint struct {
 	flights   *flights
 	buffers   bufferPool
 	counters  *Counters
+	retrust   chan struct{}   // capacity 1: credentials are others
 	group     sync.WaitGroup  // every goroutine of the endpoint
 	ctx       context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
 	stop      context.CancelFunc
@@ -155,7 +156,8 @@ type Endpoint struct {
 	mu      sync.Mutex // guards what follows
 	links   map[wire.NodeID]*Link
 	inits   map[*quic.Conn]*gathering
-	numbers uint64 // of links
+	conns   map[*quic.Conn]struct{} // that others opened
+	numbers uint64                  // of links
 	ended   bool
 }
 
@@ -167,7 +169,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: cfg, self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), began: time.Now(),
 		seed: laneSeed{maphash.MakeSeed()}, counters: new(Counters),
-		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{},
+		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{}, conns: map[*quic.Conn]struct{}{}, retrust: make(chan struct{}, 1),
 		client: &http3.Transport{EnableDatagrams: true, DisableCompression: true},
 	}
 	e.forwarder = newForwarder(e)
@@ -241,6 +243,7 @@ func (e *Endpoint) Run(ctx context.Context) error {
 		e.group.Go(e.acceptNear)
 	}
 	e.group.Go(func() { e.flights.run(e.ctx) })
+	e.group.Go(func() { e.keepTrust(e.ctx) })
 	<-ctx.Done()
 	e.mu.Lock()
 	e.ended = true
@@ -268,6 +271,7 @@ func (e *Endpoint) accept(ctx context.Context) {
 			return
 		}
 		e.counters.Accepted.Add(1)
+		e.remember(conn)
 		e.group.Go(func() {
 			stop := context.AfterFunc(ctx, func() { _ = conn.CloseWithError(codeDone, "node stops") })
 			defer stop()
@@ -317,10 +321,10 @@ func (e *Endpoint) adopt(l *Link) error {
 		return ErrDuplicate
 	}
 	e.numbers++
-	l.Number = e.numbers
+	l.Number, l.adopted = e.numbers, e.clock()
 	e.links[l.Peer] = l
 	if old != nil {
-		e.group.Go(func() { old.close(codeDuplicate, "replaced") })
+		e.group.Go(func() { e.retire(old, l) })
 	}
 	return nil
 }

@@ -42,14 +42,20 @@ func connectRequest(protocol string, header http.Header) *http.Request {
 
 // Dial opens a link to the node want at addr. It returns once the link is open, with ErrDuplicate if the peer keeps another.
 func (e *Endpoint) Dial(ctx context.Context, addr net.Addr, want wire.NodeID) error {
+	return e.dial(ctx, addr, want, "")
+}
+
+func (e *Endpoint) dial(ctx context.Context, addr net.Addr, want wire.NodeID, what purpose) error {
 	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
 	defer cancel()
+	shown := e.cfg.Trust.Current()
 	conn, client, err := e.connect(ctx, addr)
 	if err != nil {
 		return fmt.Errorf("forward: dial %v: %w", addr, err)
 	}
-	l, err := e.openLanes(ctx, conn, client, want, false)
+	l, err := e.openLanes(ctx, conn, client, want, what)
 	if err == nil {
+		l.shown, l.Renews = shown, what == forRenewal
 		err = e.adopt(l)
 	}
 	if err != nil {
@@ -75,7 +81,7 @@ func (e *Endpoint) connect(ctx context.Context, addr net.Addr) (*quic.Conn, *htt
 	case <-client.ReceivedSettings():
 		return conn, client, nil
 	case <-conn.Context().Done():
-		err := context.Cause(conn.Context())
+		err := context.Cause(conn.Context()) //nolint:contextcheck // the connection has its own life
 		e.noteStranger(addr, err)
 		return nil, nil, err
 	case <-ctx.Done():
@@ -84,7 +90,7 @@ func (e *Endpoint) connect(ctx context.Context, addr net.Addr) (*quic.Conn, *htt
 	}
 }
 
-func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3.ClientConn, want wire.NodeID, twin bool) (*Link, error) {
+func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3.ClientConn, want wire.NodeID, what purpose) (*Link, error) {
 	state := conn.ConnectionState().TLS
 	peer, err := e.cfg.Trust.Peer(&state)
 	if err != nil {
@@ -103,7 +109,7 @@ func (e *Endpoint) openLanes(ctx context.Context, conn *quic.Conn, client *http3
 		if i == controlLane {
 			control = str
 		}
-		if err := str.SendRequestHeader(connectRequest(protocolLane, laneHeader(e, i, len(lanes), want, twin))); err != nil {
+		if err := str.SendRequestHeader(connectRequest(protocolLane, laneHeader(e, i, len(lanes), want, what))); err != nil {
 			return nil, err
 		}
 		lanes[i] = str
@@ -201,7 +207,8 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 	}
 	l := newLink(e, peer, conn, in.lanes)
 	l.Boot = boot
-	twin := r.Header.Get(headerTwin) != ""
+	l.Renews = r.Header.Get(string(forRenewal)) != ""
+	twin := r.Header.Get(string(forTwin)) != ""
 	if twin {
 		err = e.attach(e.Link(peer), l)
 	} else {
@@ -276,10 +283,17 @@ func (e *Endpoint) addLane(in *gathering, index int, str lane) error {
 	return nil
 }
 
+func (e *Endpoint) remember(conn *quic.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.conns[conn] = struct{}{}
+}
+
 func (e *Endpoint) forget(conn *quic.Conn) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.inits, conn)
+	delete(e.conns, conn)
 }
 
 // countHandshake counts the handshakes that others begin, and sees to it that those which fail are told of.
@@ -287,17 +301,6 @@ func (e *Endpoint) countHandshake(ctx context.Context, info *quic.ClientInfo) (c
 	e.counters.Handshakes.Add(1)
 	context.AfterFunc(ctx, func() { e.noteStranger(info.RemoteAddr, context.Cause(ctx)) })
 	return ctx, nil
-}
-
-// noteStranger tells of a connection that ended because one end did not believe the other, or has no such protocol at all.
-func (e *Endpoint) noteStranger(remote net.Addr, err error) {
-	var failed *quic.TransportError
-	if !errors.As(err, &failed) || !failed.ErrorCode.IsCryptoError() {
-		return
-	}
-	n := e.counters.Strangers.Add(1)
-	e.cfg.Strangers.Warn().Stringer("remote", remote).Str("why", fmt.Sprintf("%.300v", err)).Uint64("so_far", n).
-		Msg("refused: not a node of this mesh; it needs the same secret, or a certificate of the same authority")
 }
 
 // garbageCounter counts the datagrams that quic-go drops before they reach a connection.

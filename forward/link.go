@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 	"github.com/quic-go/quic-go"
 )
@@ -50,11 +51,14 @@ type lane interface {
 // Link is one connection to a peer. Its methods are safe for concurrent use.
 type Link struct {
 	Peer       wire.NodeID
-	Boot       uint64 // the peer's
-	Number     uint64 // of this link in the endpoint's life, ascending in the order in which links replace each other; a twin has none
-	dialed     bool   // by this end
-	peerNumber uint64 // the peer's Number of this link, if it takes near streams
-	near       bool   // round trip below nearRTT at the start: one lane is cheaper and loss is rare, and a near stream cheaper still
+	Boot       uint64             // the peer's
+	Number     uint64             // of this link in the endpoint's life, ascending in the order in which links replace each other; a twin has none
+	Renews     bool               // it took the place of one that worked, so that credentials could change
+	dialed     bool               // by this end
+	shown      *trust.Credentials // by this end, if it dialled
+	adopted    int64              // on the endpoint's clock: when it became the link to its peer
+	peerNumber uint64             // the peer's Number of this link, if it takes near streams
+	near       bool               // round trip below nearRTT at the start: one lane is cheaper and loss is rare, and a near stream cheaper still
 	conn       *quic.Conn
 	lanes      []lane
 	endpoint   *Endpoint

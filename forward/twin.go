@@ -136,7 +136,7 @@ func (e *Endpoint) dialTwin(l *Link) error {
 	if err != nil {
 		return err
 	}
-	twin, err := e.openLanes(ctx, conn, client, l.Peer, true)
+	twin, err := e.openLanes(ctx, conn, client, l.Peer, forTwin)
 	if err == nil {
 		err = e.attach(l, twin)
 	}
@@ -176,16 +176,21 @@ func (e *Endpoint) workTwin(twin *Link) {
 	owner.twins.mu.Unlock()
 }
 
-// headerTwin marks the lanes of a twin.
-const headerTwin = "Fps-Twin"
+// purpose is what a connection with lanes is for, as the header that marks its lanes; "" for a link where none was, or where the last one broke.
+type purpose string
 
-func laneHeader(e *Endpoint, lane, lanes int, want wire.NodeID, twin bool) http.Header {
+const (
+	forTwin    purpose = "Fps-Twin"   // the second connection of a link
+	forRenewal purpose = "Fps-Renews" // to take the place of a link that works
+)
+
+func laneHeader(e *Endpoint, lane, lanes int, want wire.NodeID, what purpose) http.Header {
 	h := http.Header{
 		headerBoot: {strconv.FormatUint(e.cfg.Boot, 10)}, headerLane: {strconv.Itoa(lane)},
 		headerLanes: {strconv.Itoa(lanes)}, headerWant: {want.String()},
 	}
-	if twin {
-		h[headerTwin] = []string{"1"}
+	if what != "" {
+		h[string(what)] = []string{"1"}
 	}
 	return h
 }

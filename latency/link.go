@@ -238,6 +238,15 @@ func (l *Link) Failed(now time.Time) {
 	}
 }
 
+// Renewed says that another connection has taken the place of the link's: echoes of probes under way are lost to it, which says nothing of the path.
+func (l *Link) Renewed(now time.Time) {
+	l.alive(l.at(now))
+	for p := range l.probes.waiting() {
+		p.fate = answered
+	}
+	l.resetWake()
+}
+
 func (l *Link) goDown(now time.Time, at time.Duration) {
 	if l.unanswered > 0 {
 		l.loss.restore(l.kept)

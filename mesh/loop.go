@@ -168,7 +168,7 @@ func (n *Node) publishRoutes(e core.PublishRoutes) {
 func (n *Node) linkEvent(e forward.Event) {
 	switch e := e.(type) {
 	case forward.Opened:
-		n.post(core.LinkOpened{Peer: e.Link.Peer, Boot: e.Link.Boot, Link: e.Link.Number})
+		n.post(core.LinkOpened{Peer: e.Link.Peer, Boot: e.Link.Boot, Link: e.Link.Number, Renews: e.Link.Renews})
 	case forward.Closed:
 		n.log.Debug().Err(e.Err).Msg("link ended")
 		n.post(core.LinkClosed{Peer: e.Link.Peer, Link: e.Link.Number})

@@ -280,6 +280,21 @@ func (n *Node) SetClient(addr string) error {
 	return nil
 }
 
+// SetTrust makes others the node's credentials, of the same key. Links move to them without a gap; nodes that are not believed any more are cut off soon
+// after. It is not for concurrent use.
+func (n *Node) SetTrust(c *trust.Credentials) error {
+	if err := n.trust.Replace(c); err != nil {
+		return fmt.Errorf("mesh: %w", err)
+	}
+	if !c.IsOpen() {
+		if err := n.gossip.SetKeys(c.SWIMKeys()); err != nil {
+			return fmt.Errorf("mesh: %w", err)
+		}
+	}
+	n.endpoint.Retrust()
+	return nil
+}
+
 // readyAfter is when a node counts as ready whatever it lacks: some node may always be out of reach.
 const readyAfter = 10 * time.Second
 

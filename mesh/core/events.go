@@ -29,6 +29,8 @@ type (
 		Peer wire.NodeID
 		Boot uint64 // the peer's
 		Link uint64 // number of the link; numbers ascend in this run
+
+		Renews bool // the earlier one works still
 	}
 	// LinkClosed says that a link ended.
 	LinkClosed struct {

@@ -153,7 +153,7 @@ func TestReplacedLink(t *testing.T) {
 		LinkClosed{p.id, old},
 		Echoed{p.id, old, 1, time.Millisecond, r.now},
 		Activity{p.id, old, r.now.Add(time.Second), r.now.Add(time.Second)},
-		LinkOpened{p.id, 1, old}, // the reports of two links may overtake each other
+		LinkOpened{Peer: p.id, Boot: 1, Link: old}, // the reports of two links may overtake each other
 	} {
 		r.step(stale)
 		if stats := r.c.prober.Link(p.id).Stats(); p.link != r.number || stats.SRTT != 0 || stats.Refused != 0 {
@@ -169,6 +169,43 @@ func TestReplacedLink(t *testing.T) {
 	}
 	if r.c.peers[1] != nil {
 		t.Error("news of a link made a peer")
+	}
+}
+
+// A link that was opened anew beside one that works goes on as that: no down, no proof to give.
+func TestRenewedLink(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(4)
+	r.detour(3, 4) // so that there is another way if the link is taken for broken
+	p := r.c.peers[r.id(4)]
+	srtt := r.c.prober.Link(p.id).Stats().SRTT
+	delete(r.echo, p.id)
+	for sent := r.c.prober.Link(p.id).Stats().Sent; r.c.prober.Link(p.id).Stats().Sent == sent; { // so that a probe is under way, which will not be answered
+		r.pass(time.Millisecond)
+	}
+	renewal := r.open(4, 1)
+	renewal.Renews = true
+	effects := r.step(renewal)
+	published := of[PublishRoutes](effects)
+	if len(published) == 0 || !slices.Contains(published[0].Usable, p.id) || len(published[0].Broken) > 0 {
+		t.Errorf("published %+v, want the new link used", published)
+	}
+	r.echo[p.id] = 10 * time.Millisecond
+	effects = append(effects, r.step(LinkClosed{p.id, renewal.Link - 1})...)
+	effects = append(effects, r.passed(5*time.Second)...)
+	stats := r.c.prober.Link(p.id).Stats()
+	if !p.up || p.link != renewal.Link || p.downs != 0 || stats.Missed != 0 || stats.SRTT < srtt/2 {
+		t.Errorf("up %v, link %d, %d downs, %+v", p.up, p.link, p.downs, stats)
+	}
+	for _, n := range of[Notice](effects) {
+		t.Errorf("notice %+v", n)
+	}
+	// A later run of the peer is another matter.
+	renewal = r.open(4, 2)
+	renewal.Renews = true
+	r.step(renewal)
+	if p.up {
+		t.Error("a link to a later run counts as proved")
 	}
 }
 

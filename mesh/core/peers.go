@@ -103,14 +103,20 @@ func (c *Core) linkOpened(now time.Time, e LinkOpened) {
 	if p.link > e.Link {
 		return // the report of the link that replaced this one came first
 	}
-	if p.link != 0 {
+	switch {
+	case p.link != 0 && e.Renews && p.linkBoot == e.Boot:
+		c.prober.Link(p.id).Renewed(now) // the path is the same, and so what is known of it holds
+		c.usableDirty = true
+	case p.link != 0:
 		c.prober.Link(p.id).Failed(now)
 		c.dropLink(now, p)
+		fallthrough
+	default:
+		c.prober.Add(p.id, now)
 	}
 	p.link, p.linkBoot = e.Link, e.Boot
 	p.twin, p.lossFree = false, now
 	p.dialWait = 0
-	c.prober.Add(p.id, now)
 	c.sendDigest(p.id)
 	c.do(CompareShared{p.id})
 }

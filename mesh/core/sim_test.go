@@ -438,7 +438,7 @@ func (n *simNode) adopt(to *simNode) bool {
 		m.numbers++
 		l.number[end] = m.numbers
 		m.links[other.i] = l
-		m.postSoon(LinkOpened{other.id, other.boot, l.number[end]})
+		m.postSoon(LinkOpened{Peer: other.id, Boot: other.boot, Link: l.number[end]})
 	}
 	return true
 }

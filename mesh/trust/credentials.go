@@ -212,8 +212,10 @@ func derived(secrets []Secret, info string) (keys [][]byte) {
 	return keys
 }
 
-// Shows reports whether a chain is what these credentials show.
-func (c *Credentials) Shows(der []byte) bool { return bytes.Equal(c.leaf.Certificate[0], der) }
+// SameLeaf reports whether others show the same certificate.
+func (c *Credentials) SameLeaf(other *Credentials) bool {
+	return bytes.Equal(c.leaf.Certificate[0], other.leaf.Certificate[0])
+}
 
 // verify is the NodeID of a chain of certificates whose first key its holder has proved to hold.
 func (c *Credentials) verify(chain []*x509.Certificate, now time.Time, usage ...x509.ExtKeyUsage) (wire.NodeID, error) {

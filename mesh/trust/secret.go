@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -119,10 +120,8 @@ func checkSecrets(secrets []Secret) error {
 		return fmt.Errorf("%w: %d of them, want 1 to %d", ErrSecret, len(secrets), maxSecrets)
 	}
 	for i, s := range secrets {
-		for _, other := range secrets[:i] {
-			if s == other {
-				return fmt.Errorf("%w: %v is there twice", ErrSecret, s)
-			}
+		if slices.Contains(secrets[:i], s) {
+			return fmt.Errorf("%w: %v is there twice", ErrSecret, s)
 		}
 	}
 	return nil
