@@ -322,6 +322,7 @@ func (e *Endpoint) acceptNear() {
 			<-slots
 			if err != nil {
 				_ = raw.Close()
+				e.noteStranger(raw.RemoteAddr(), err)
 				e.cfg.Log.Debug().Err(err).Stringer("remote", raw.RemoteAddr()).Msg("near stream refused")
 				return
 			}

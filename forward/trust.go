@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/quic-go/quic-go"
 )
 
@@ -21,7 +22,12 @@ const (
 // noteStranger tells of a connection that ended because one end did not believe the other, or has no such protocol at all.
 func (e *Endpoint) noteStranger(remote net.Addr, err error) {
 	var failed *quic.TransportError
-	if !errors.As(err, &failed) || !failed.ErrorCode.IsCryptoError() {
+	var alert *net.OpError // as package tls returns those of the other end
+	switch {
+	case errors.As(err, &failed) && failed.ErrorCode.IsCryptoError():
+	case errors.Is(err, trust.ErrStranger):
+	case errors.As(err, &alert) && alert.Op == "remote error":
+	default:
 		return
 	}
 	n := e.counters.Strangers.Add(1)
@@ -114,4 +120,10 @@ func (e *Endpoint) dropStrangers() {
 	if len(conns) > 0 {
 		e.cfg.Log.Warn().Int("connections", len(conns)).Msg("closed: their peers have not shown certificates of the mesh as it is now")
 	}
+}
+
+// Authority names who issued the certificate that the peer showed; empty in an open mesh.
+func (l *Link) Authority() string {
+	state := l.conn.ConnectionState().TLS
+	return l.endpoint.cfg.Trust.PeerAuthority(&state)
 }

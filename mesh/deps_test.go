@@ -14,7 +14,7 @@ const module = "github.com/fastpubsub/fastpubsub"
 
 // arrows are the only imports allowed among this module's packages; mesh/doc.go and README tell why.
 var arrows = map[string][]string{
-	"cmd/fastpubsub":                {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "mesh/trust", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata"},
+	"cmd/fastpubsub":                {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "mesh/trust", "mesh/watch", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata"},
 	"cmd/fastpubsub/internal/bench": {"cmd/fastpubsub/internal/proc", "mesh/channel", "wsgate/client"},
 	"cmd/fastpubsub/internal/chaos": {"cmd/fastpubsub/internal/proc", "mesh/wan", "wsgate/client", "testdata"},
 	"cmd/fastpubsub/internal/demo":  {"latency", "mesh", "mesh/channel", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "testdata"},
@@ -32,10 +32,11 @@ var arrows = map[string][]string{
 	"mesh/simnet":                   {},
 	"mesh/trust":                    {"mesh/wire"},
 	"mesh/wan":                      {},
+	"mesh/watch":                    {},
 	"mesh/wire":                     {},
 	"wsgate":                        {"mesh/channel", "mesh/nowait", "wsgate/access"},
 	"wsgate/access":                 {"mesh/channel", "wsgate/token"},
-	"wsgate/cert":                   {},
+	"wsgate/cert":                   {"mesh/watch"},
 	"wsgate/client":                 {"mesh/channel"},
 	"wsgate/conformance":            {"wsgate/conformance/suite"},
 	"wsgate/conformance/suite":      {},

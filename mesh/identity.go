@@ -28,20 +28,33 @@ type Identity struct {
 	Boot uint64 // ms since 1970 at the start, and always above the run before
 }
 
-// LoadIdentity reads the key of a data directory, making directory and key at the first start, and counts the boot. An empty
-// dir gives a fresh key that lives in memory only.
-func LoadIdentity(dir string, now time.Time) (Identity, error) {
+// LoadIdentity reads the key in the file, or else of a data directory, making directory and key at the first start, and counts the boot. An empty
+// dir gives a boot, and without a file a fresh key, that lives in memory only.
+func LoadIdentity(dir, file string, now time.Time) (Identity, error) {
 	boot := uint64(now.UnixMilli())
-	if dir == "" {
-		_, key, err := ed25519.GenerateKey(rand.Reader)
-		return Identity{key, boot}, err
+	if dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return Identity{}, fmt.Errorf("mesh: data directory: %w", err)
+		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return Identity{}, fmt.Errorf("mesh: data directory: %w", err)
+	var key ed25519.PrivateKey
+	var err error
+	switch {
+	case file != "":
+		key, err = LoadKey(file)
+	case dir == "":
+		_, key, err = ed25519.GenerateKey(rand.Reader)
+	default:
+		file = filepath.Join(dir, keyFile)
+		if key, err = LoadKey(file); errors.Is(err, fs.ErrNotExist) {
+			key, err = makeKey(file)
+		}
 	}
-	key, err := loadKey(filepath.Join(dir, keyFile))
 	if err != nil {
 		return Identity{}, fmt.Errorf("mesh: node key: %w", err)
+	}
+	if dir == "" {
+		return Identity{key, boot}, nil
 	}
 	if boot, err = nextBoot(filepath.Join(dir, bootFile), boot); err != nil {
 		return Identity{}, fmt.Errorf("mesh: boot number: %w", err)
@@ -49,11 +62,9 @@ func LoadIdentity(dir string, now time.Time) (Identity, error) {
 	return Identity{key, boot}, nil
 }
 
-func loadKey(path string) (ed25519.PrivateKey, error) {
+// LoadKey reads an Ed25519 key, PKCS #8 in PEM.
+func LoadKey(path string) (ed25519.PrivateKey, error) {
 	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeKey(path)
-	}
 	if err != nil {
 		return nil, err
 	}

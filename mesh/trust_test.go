@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ed25519"
@@ -38,11 +39,11 @@ func sealed(t *testing.T, id Identity, secrets ...trust.Secret) *trust.Credentia
 	return c
 }
 
-// capture is every datagram that nodes send, as they hand it to their sockets.
+// capture is every datagram that nodes send, as they hand it to their sockets, and what they write to streams.
 type capture struct {
 	mu        sync.Mutex
 	datagrams [][]byte
-	streams   int // TCP sockets
+	streams   []*capturedStream
 }
 
 // capturedNetwork is a node's network with a capture in it.
@@ -56,16 +57,50 @@ type capturedSocket struct {
 	c *capture
 }
 
+// capturedStream is one end of a stream.
+type capturedStream struct {
+	net.Conn
+	c     *capture
+	wrote []byte
+}
+
+type capturedListener struct {
+	net.Listener
+	c *capture
+}
+
 func (n capturedNetwork) ListenPacket(addr string) (net.PacketConn, error) {
 	socket, err := n.Network.ListenPacket(addr)
 	return &capturedSocket{socket, n.c}, err
 }
 
 func (n capturedNetwork) Listen(addr string) (net.Listener, error) {
-	n.c.mu.Lock()
-	defer n.c.mu.Unlock()
-	n.c.streams++
-	return n.Network.Listen(addr)
+	l, err := n.Network.Listen(addr)
+	return &capturedListener{l, n.c}, err
+}
+
+func (n capturedNetwork) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	return n.c.stream(n.Network.DialContext(ctx, network, addr))
+}
+
+func (l *capturedListener) Accept() (net.Conn, error) { return l.c.stream(l.Listener.Accept()) }
+
+func (c *capture) stream(conn net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &capturedStream{Conn: conn, c: c}
+	c.streams = append(c.streams, s)
+	return s, nil
+}
+
+func (s *capturedStream) Write(b []byte) (int, error) {
+	s.c.mu.Lock()
+	s.wrote = append(s.wrote, b...)
+	s.c.mu.Unlock()
+	return s.Conn.Write(b)
 }
 
 func (s *capturedSocket) WriteTo(b []byte, to net.Addr) (int, error) {
@@ -102,65 +137,96 @@ func isQUIC(packet []byte) bool {
 	return packet[0]&0xc0 == 0x40 || packet[0]&0xc0 == 0xc0 && len(packet) > 5 && binary.BigEndian.Uint32(packet[1:]) == 1
 }
 
-// Between nodes with a secret there is nothing but QUIC, and SWIM packets that the secret's key opens; and nothing of what they say can be read. The same
-// capture of an open mesh shows that it would be seen.
+// isTLS: RFC 8446, section 5.1: records, each with a type, version 3.1 or 3.3 and a length; all but the hellos are sealed. The last may be cut off.
+func isTLS(stream []byte) bool {
+	sealed := 0
+	for len(stream) >= 5 {
+		length := int(binary.BigEndian.Uint16(stream[3:]))
+		if stream[0] < 20 || stream[0] > 23 || stream[1] != 3 || stream[2] != 1 && stream[2] != 3 || length > 1<<14+256 {
+			return false
+		}
+		if stream[0] == 23 {
+			sealed++
+		}
+		stream = stream[min(len(stream), 5+length):]
+	}
+	return sealed > 0
+}
+
+// Between nodes with a secret there is nothing but QUIC, SWIM packets that the secret's key opens, and between near nodes TLS; and nothing of what they say can
+// be read. The same capture of an open mesh shows that it would be seen.
 func TestNothingReadableOnTheWire(t *testing.T) {
 	secret := trust.NewSecret()
-	const name, region, client, channelName, payload = "mercury-node", "venus-region", "neptune.example:80", "jupiter.channel", "saturn payload"
 	for _, test := range []struct {
 		name    string
 		secrets []trust.Secret
-	}{{"secret", []trust.Secret{secret}}, {"open", nil}} {
-		t.Run(test.name, func(t *testing.T) {
-			wire := new(capture)
-			var key cipher.AEAD
-			var ids []string
-			inBubble(t, simnet.Path{Delay: 10 * time.Millisecond}, func(c *cluster) {
-				c.adjust = func(i int, cfg *Config) {
-					cfg.Name, cfg.Region, cfg.Client = fmt.Sprint(name, i), region, client
-					cfg.Network = capturedNetwork{cfg.Network, wire}
-					cfg.Trust = sealed(t, cfg.Identity, test.secrets...)
-					key = sealer(t, sealed(t, cfg.Identity, secret).SWIMKeys()[0])
-				}
-				a, b := c.start(0, 1), c.start(1, 1, 0)
-				ids = []string{a.ID().String(), b.ID().String()}
-				c.meshed(5 * time.Second)
-				b.subscribe(t, channelName)
-				time.Sleep(time.Second)
-				for range 50 {
-					a.publish(t, channelName, payload)
-					time.Sleep(20 * time.Millisecond)
-				}
-				time.Sleep(time.Minute) // several push/pulls are among it
-				if got := b.received(); len(got) != 50 {
-					t.Errorf("%d messages came", len(got))
-				}
-			})
-			var quic, swim, other int
-			seen := map[string]bool{}
-			for _, d := range wire.datagrams {
-				switch {
-				case isQUIC(d):
-					quic++
-				case isSWIM(key, d):
-					swim++
-				default:
-					other++
-				}
-				for _, text := range append(ids, name, region, client, channelName, payload) {
-					if bytes.Contains(d, []byte(text)) {
-						seen[text] = true
-					}
-				}
+		delay   time.Duration
+	}{{"secret", []trust.Secret{secret}, 10 * time.Millisecond}, {"near", []trust.Secret{secret}, 100 * time.Microsecond}, {"open", nil, 10 * time.Millisecond}} {
+		t.Run(test.name, func(t *testing.T) { readWire(t, secret, test.secrets, test.delay) })
+	}
+}
+
+func readWire(t *testing.T, secret trust.Secret, secrets []trust.Secret, delay time.Duration) {
+	t.Helper()
+	const name, region, client, channelName, payload = "mercury-node", "venus-region", "neptune.example:80", "jupiter.channel", "saturn payload"
+	wire := new(capture)
+	var key cipher.AEAD
+	var ids []string
+	inBubble(t, simnet.Path{Delay: delay}, func(c *cluster) {
+		c.adjust = func(i int, cfg *Config) {
+			cfg.Name, cfg.Region, cfg.Client = fmt.Sprint(name, i), region, client
+			cfg.Network = capturedNetwork{cfg.Network, wire}
+			cfg.Trust = sealed(t, cfg.Identity, secrets...)
+			key = sealer(t, sealed(t, cfg.Identity, secret).SWIMKeys()[0])
+		}
+		a, b := c.start(0, 1), c.start(1, 1, 0)
+		ids = []string{a.ID().String(), b.ID().String()}
+		c.meshed(5 * time.Second)
+		b.subscribe(t, channelName)
+		time.Sleep(time.Second)
+		for range 50 {
+			a.publish(t, channelName, payload)
+			time.Sleep(20 * time.Millisecond)
+		}
+		time.Sleep(time.Minute) // several push/pulls are among it
+		if got := b.received(); len(got) != 50 {
+			t.Errorf("%d messages came", len(got))
+		}
+	})
+	var quic, swim, tls, other int
+	seen := map[string]bool{}
+	look := func(b []byte, kind *int) {
+		*kind++
+		for _, text := range append(ids, name, region, client, channelName, payload) {
+			if bytes.Contains(b, []byte(text)) {
+				seen[text] = true
 			}
-			t.Logf("datagrams: %d QUIC, %d SWIM under the key, %d others; readable: %v", quic, swim, other, seen)
-			if test.secrets != nil && (quic < 50 || swim < 50 || other > 0 || len(seen) > 0 || wire.streams > 0) {
-				t.Errorf("something is in the clear, or %d TCP sockets", wire.streams)
-			}
-			if test.secrets == nil && (quic < 50 || swim > 0 || other < 50 || !seen[name] || !seen[region] || !seen[ids[0]]) {
-				t.Error("the capture sees nothing even where all is in the clear")
-			}
-		})
+		}
+	}
+	for _, d := range wire.datagrams {
+		switch {
+		case isQUIC(d):
+			look(d, &quic)
+		case isSWIM(key, d):
+			look(d, &swim)
+		default:
+			look(d, &other)
+		}
+	}
+	for _, s := range wire.streams {
+		if isTLS(s.wrote) {
+			look(s.wrote, &tls)
+		} else {
+			look(s.wrote, &other)
+		}
+	}
+	t.Logf("datagrams: %d QUIC, %d SWIM under the key; %d ends of TLS streams; %d others; readable: %v", quic, swim, tls, other, seen)
+	near := delay < time.Millisecond
+	if secrets != nil && (quic < 50 || swim < 50 || (tls >= 2) != near || other > 0 || len(seen) > 0) {
+		t.Error("something is in the clear")
+	}
+	if secrets == nil && (quic < 50 || swim > 0 || other < 50 || !seen[name] || !seen[region] || !seen[ids[0]]) {
+		t.Error("the capture sees nothing even where all is in the clear")
 	}
 }
 
@@ -291,14 +357,16 @@ func TestStrangersStayOutside(t *testing.T) {
 // order while it goes on, nor even late, and afterwards only what was rotated to counts.
 func TestRotation(t *testing.T) {
 	a, b := trust.NewSecret(), trust.NewSecret()
-	t.Run("secret", func(t *testing.T) {
-		inBubble(t, thirty, func(c *cluster) {
-			of := func(secrets ...trust.Secret) func(Identity) *trust.Credentials {
-				return func(id Identity) *trust.Credentials { return sealed(t, id, secrets...) }
-			}
-			rotate(t, c, of(a), of(a, b), of(b, a), of(b))
+	for name, path := range map[string]simnet.Path{"secret": thirty, "secret of near nodes": {Delay: 100 * time.Microsecond}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, path, func(c *cluster) {
+				of := func(secrets ...trust.Secret) func(Identity) *trust.Credentials {
+					return func(id Identity) *trust.Credentials { return sealed(t, id, secrets...) }
+				}
+				rotate(t, c, of(a), of(a, b), of(b, a), of(b))
+			})
 		})
-	})
+	}
 	t.Run("certificates", func(t *testing.T) {
 		inBubble(t, thirty, func(c *cluster) {
 			one, two := newIssuer(t, 1), newIssuer(t, 2)
@@ -356,6 +424,9 @@ func rotate(t *testing.T, c *cluster, steps ...func(Identity) *trust.Credentials
 		downs := 0
 		for _, l := range v.Links {
 			downs += l.Downs
+			if want := steps[len(steps)-1](ids[0]).Authority(); l.Authority != want || v.Node.Authority != want {
+				t.Errorf("%s shows %q, %s %q, want %q", n.Name(), v.Node.Authority, l.Name, l.Authority, want)
+			}
 		}
 		t.Logf("%s: %d messages, longest gap of one origin %v, %d downs", n.Name(), len(n.received()), gap, downs)
 		if downs > 0 || gap > 2*streamPace {

@@ -17,7 +17,7 @@ type NodeView = core.NodeView
 func (n *Node) View() (v View, ok bool) {
 	ok = n.ask(func(c *core.Core) { v = c.View() })
 	v.Node = core.Describe(n.meta, n.advertise.String())
-	v.Node.Client = *n.client.Load()
+	v.Node.Client, v.Node.Authority = *n.client.Load(), n.trust.Current().Authority()
 	if !ok {
 		return v, false
 	}
@@ -26,7 +26,7 @@ func (n *Node) View() (v View, ok bool) {
 		if l := n.endpoint.Link(v.Links[i].Peer); l != nil {
 			t := l.Traffic()
 			link := &v.Links[i]
-			link.Dialed, link.Twin, link.Near = l.Dialed(), l.Twin(), l.Near()
+			link.Dialed, link.Twin, link.Near, link.Authority = l.Dialed(), l.Twin(), l.Near(), l.Authority()
 			link.BytesIn, link.BytesOut, link.MessagesIn, link.MessagesOut = t.BytesIn, t.BytesOut, t.MessagesIn, t.MessagesOut
 		}
 	}

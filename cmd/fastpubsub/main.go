@@ -26,6 +26,7 @@ type commands struct {
 	Demo    demoCommand    `cmd:"" help:"Run a mesh across emulated continents on this machine and watch it route."`
 	Chaos   chaosCommand   `cmd:"" help:"Break a cluster of processes on this machine, and count what that costs."`
 	Bench   benchCommand   `cmd:"" help:"Measure a mesh: latency, throughput, fan-out, memory."`
+	Keygen  keygenCommand  `cmd:"" help:"Make a mesh secret, which keeps other nodes out."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

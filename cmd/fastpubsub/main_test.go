@@ -24,7 +24,7 @@ func TestCommandLineFaults(t *testing.T) {
 		{"node --listen nowhere", exitUsage, "want HOST:PORT"},
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --geo 91,0", exitUsage, "LAT,LON"},
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --log-level loud", exitUsage, "--log-level"},
-		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --join seed", exitFailure, "want host:port"},
+		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --join seed", exitUsage, "want HOST:PORT"},
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --advertise 0.0.0.0:1", exitFailure, "advertise"},
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --tls-cert x", exitUsage, "go together"},
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --tls-cert x --tls-key y", exitFailure, "no such file"},

@@ -16,7 +16,9 @@ import (
 
 	"github.com/fastpubsub/fastpubsub/mesh"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/wsgate"
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
 	"github.com/fastpubsub/fastpubsub/wsgate/web"
 	"github.com/rs/zerolog"
 	"golang.org/x/term"
@@ -28,7 +30,7 @@ type nodeCommand struct {
 	Advertise    string        `help:"Address that other nodes reach this one at; needed behind NAT." placeholder:"HOST:PORT"`
 	WS           string        `name:"ws" env:"FASTPUBSUB_WS" default:"127.0.0.1:8080" help:"TCP address for clients. On Linux a second process of the same user may take it over: start it with the same --ws, another --listen and another --data-dir, then send the first SIGTERM." placeholder:"HOST:PORT"`
 	AdvertiseWS  string        `name:"advertise-ws" env:"FASTPUBSUB_ADVERTISE_WS" help:"Address that clients reach this node at; needed behind NAT." placeholder:"HOST:PORT"`
-	Join         []string      `help:"Address of any live node of the mesh; may be given several times." placeholder:"HOST:PORT"`
+	Join         []string      `help:"Address of any live node of the mesh; may be given several times. fps://SECRET@HOST:PORT carries the mesh secret, too, which others on the machine can then read." placeholder:"HOST:PORT"`
 	Name         string        `help:"Name of this node, for people."`
 	Region       string        `help:"Region of this node, for people and clients."`
 	Geo          string        `help:"Where this node is, in degrees." placeholder:"LAT,LON"`
@@ -36,7 +38,8 @@ type nodeCommand struct {
 	Drain        time.Duration `default:"25s" help:"How long clients have to go elsewhere after SIGTERM. Ten seconds more may pass until the process ends, so whatever kills it should wait for longer. A second signal ends the wait."`
 	DrainSpread  time.Duration `default:"10s" help:"Time over which a node that drains tells its clients to reconnect; at least 10s less than --drain."`
 	TCP          bool          `default:"true" negatable:"" help:"Also listen on the TCP port with the number of --listen, by which nodes less than 2 ms apart exchange messages at a third of the cost, where they can."`
-	Open         bool          `help:"Let anybody who reaches the addresses join and, without tokens, connect. Without it only loopback addresses are allowed, and others for clients that need tokens."`
+	Open         bool          `help:"Where no mesh secret keeps other nodes out, or no tokens clients: let anybody who reaches the addresses join and connect. Without it only loopback addresses are allowed there."`
+	trustOptions `embed:""`
 	tokenOptions `embed:""`
 	tlsOptions   `embed:""`
 	limitOptions `embed:""`
@@ -58,7 +61,11 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	if err := c.check(); err != nil {
+	join, secret, err := seeds(c.Join)
+	if err != nil {
+		return err
+	}
+	if err := c.check(secret); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	log, err := newLogger(std.err, c.LogLevel, c.LogFormat)
@@ -69,7 +76,11 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	identity, err := mesh.LoadIdentity(c.DataDir, time.Now())
+	identity, err := mesh.LoadIdentity(c.DataDir, c.MeshKey, time.Now())
+	if err != nil {
+		return err
+	}
+	member, err := c.membership(identity.Key, secret, log)
 	if err != nil {
 		return err
 	}
@@ -84,13 +95,13 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	hub := wsgate.NewHub(wsgate.HubConfig{})
 	var node *mesh.Node
-	authority, err := c.authority(c, log, func() *mesh.Node { return node })
+	authority, err := c.authority(c, member.current.Load().Secrets(), log, func() *mesh.Node { return node })
 	if err != nil {
 		return errors.Join(err, gate.close(), free(security.run))
 	}
 	cfg := mesh.Config{
-		Identity: identity, Listen: c.Listen, Advertise: c.Advertise, Client: client,
-		Join: c.Join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log, NoTCP: !c.TCP,
+		Identity: identity, Trust: member.current.Load(), Listen: c.Listen, Advertise: c.Advertise, Client: client,
+		Join: join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log, NoTCP: !c.TCP,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
 	}
 	if authority != nil {
@@ -99,6 +110,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if node, err = mesh.New(cfg); err != nil {
 		return errors.Join(err, gate.close(), free(security.run))
 	}
+	member.apply = func(next *trust.Credentials) error { return c.turn(next, node, authority) }
 	server, err := wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
 		TLS: security.config, Limits: c.limits(), Rates: c.rates(), Timing: wsgate.Timing{Request: c.HandshakeTimeout, Spread: c.DrainSpread},
@@ -107,8 +119,11 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run}, drain: c.Drain, log: log}
-	life.announce = func(clients net.Addr) error { return c.announce(std.out, node, clients) }
+	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run, member.run}, drain: c.Drain, log: log}
+	life.announce = func(clients net.Addr) error {
+		c.expose(member, clients, log)
+		return c.announce(std.out, node, member, clients)
+	}
 	return life.run(ctx)
 }
 
@@ -136,30 +151,61 @@ func edgesOf(node *mesh.Node) func() []wsgate.Edge {
 	}
 }
 
+// turn has the node go on with other credentials, and with what tokens they are the key of.
+func (c *nodeCommand) turn(next *trust.Credentials, node *mesh.Node, authority *access.Authority) error {
+	if authority != nil && c.derived(next.Secrets()) {
+		keys, err := c.keys(next.Secrets())
+		if err != nil {
+			return err
+		}
+		authority.SetKeys(keys)
+	}
+	return node.SetTrust(next)
+}
+
 // check refuses to expose an unprotected node by accident.
-func (c *nodeCommand) check() error {
-	for _, addr := range []struct{ flag, value string }{{"--listen", c.Listen}, {"--ws", c.WS}} {
+func (c *nodeCommand) check(secret *trust.Secret) error {
+	closed := c.closed(secret)
+	for _, addr := range []struct {
+		flag, value string
+		protected   bool
+		remedy      string
+	}{
+		{"--listen", c.Listen, closed, "let nodes need a mesh secret (--mesh-secret-file)"},
+		{"--ws", c.WS, c.tokenOptions.wanted(), "let clients need tokens (--token-secret-file, or --require-tokens with a mesh secret)"},
+	} {
 		host, _, err := net.SplitHostPort(addr.value)
 		if err != nil {
 			return fmt.Errorf("%s %q: want HOST:PORT", addr.flag, addr.value)
 		}
-		if addr.flag == "--ws" && c.wanted() {
-			continue
+		if !addr.protected && !c.Open && !loopback(host) {
+			return fmt.Errorf("%s %s is not a loopback address, and nothing protects it: anybody who reaches it could read and write everything; %s, or say --open if that is meant", addr.flag, addr.value, addr.remedy)
 		}
-		if ip := net.ParseIP(host); !c.Open && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-			return fmt.Errorf("%s %s is not a loopback address, and nothing protects it: anybody who reaches it could join, read and write; say --open if that is meant, and for clients see --token-secret-file", addr.flag, addr.value)
-		}
+	}
+	if err := c.trustOptions.check(secret); err != nil {
+		return err
 	}
 	return c.tlsOptions.check(c.DataDir)
 }
 
 // announce tells where the node listens and the command that joins it: from this machine if it is on loopback, else from another.
-func (c *nodeCommand) announce(out io.Writer, node *mesh.Node, clients net.Addr) error {
-	how := "--listen 0.0.0.0:7946 --ws 0.0.0.0:8080 --open"
+func (c *nodeCommand) announce(out io.Writer, node *mesh.Node, m *membership, clients net.Addr) error {
+	how := "--listen 0.0.0.0:7946 --ws 0.0.0.0:8080"
 	if node.Addr().Addr().IsLoopback() {
 		how = "--listen 127.0.0.1:0 --ws 127.0.0.1:0"
+	} else if c.Open {
+		how += " --open"
 	}
-	if c.wanted() {
+	if !m.current.Load().IsOpen() {
+		how += " --mesh-secret-file FILE"
+	}
+	if c.MeshCA != "" {
+		how += " --mesh-ca FILE --mesh-cert FILE --mesh-key FILE"
+	}
+	switch {
+	case c.derived(m.current.Load().Secrets()):
+		how += " --require-tokens"
+	case c.tokenOptions.wanted():
 		how += " --token-secret-file FILE"
 	}
 	scheme := "ws"

@@ -130,7 +130,7 @@ func TestTLSOptions(t *testing.T) {
 	if _, err := parser.Parse(strings.Fields("node --domain a.example.org --domain b.example.org --data-dir d")); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Node.check(); err != nil || c.Node.ACMEEmail != "ops@example.org" {
+	if err := c.Node.check(nil); err != nil || c.Node.ACMEEmail != "ops@example.org" {
 		t.Errorf("%+v: %v", c.Node.tlsOptions, err)
 	}
 	bound := &net.TCPAddr{IP: net.IPv4(10, 1, 2, 3), Port: 443}

@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh"
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 	"github.com/fastpubsub/fastpubsub/wsgate/token"
 	"github.com/rs/zerolog"
 )
 
-// tokenOptions say which tokens a node takes and gives. Without a secret or a key everybody may connect.
+// tokenOptions say which tokens a node takes and gives. Without any of them everybody may connect.
 type tokenOptions struct {
+	RequireTokens         bool     `help:"Clients need tokens. Their secret is derived from the mesh secret, where none is given here."`
 	TokenSecretFile       string   `help:"File with the token secret, 16 bytes or more and the same on every node: clients then need tokens." placeholder:"FILE" type:"path" xor:"secret"`
 	TokenSecret           string   `env:"FASTPUBSUB_TOKEN_SECRET" hidden:"" xor:"secret"` // for containers: others on the machine can read a command line
 	FormerTokenSecretFile []string `help:"File with a token secret that is only accepted: the last one, or the next; may be given several times." placeholder:"FILE" type:"path"`
@@ -26,21 +28,32 @@ type tokenOptions struct {
 
 // wanted tells whether clients need tokens.
 func (o *tokenOptions) wanted() bool {
-	return o.TokenSecretFile != "" || o.TokenSecret != "" || len(o.JWTKey) > 0
+	return o.given() || o.RequireTokens || len(o.JWTKey)+len(o.MasterTokenFile) > 0
+}
+
+// given tells whether there is a secret for tokens alone.
+func (o *tokenOptions) given() bool { return o.TokenSecretFile != "" || o.TokenSecret != "" }
+
+// derived tells whether the secret of tokens is derived from the mesh's.
+func (o *tokenOptions) derived(secrets []trust.Secret) bool {
+	return !o.given() && len(secrets) > 0 && (o.RequireTokens || len(o.MasterTokenFile) > 0)
 }
 
 // settleTime is how long a node that has others to compare its ledger of tokens with waits for one of them before it takes clients.
 const settleTime = 5 * time.Second
 
 // authority is what decides about clients; nil where they need no tokens. Errors never show what the files hold.
-func (o *tokenOptions) authority(c *nodeCommand, log zerolog.Logger, node func() *mesh.Node) (*access.Authority, error) {
-	if !o.wanted() {
-		if len(o.MasterTokenFile)+len(o.FormerTokenSecretFile) > 0 {
-			return nil, fmt.Errorf("%w: --master-token-file and --former-token-secret-file need --token-secret-file", errUsage)
-		}
+func (o *tokenOptions) authority(c *nodeCommand, secrets []trust.Secret, log zerolog.Logger, node func() *mesh.Node) (*access.Authority, error) {
+	signs := o.given() || o.derived(secrets)
+	switch {
+	case !signs && len(o.MasterTokenFile)+len(o.FormerTokenSecretFile) > 0:
+		return nil, fmt.Errorf("%w: --master-token-file and --former-token-secret-file need --token-secret-file, or a mesh secret", errUsage)
+	case !signs && o.RequireTokens && len(o.JWTKey) == 0:
+		return nil, fmt.Errorf("%w: --require-tokens needs --token-secret-file, --jwt-key or a mesh secret", errUsage)
+	case !o.wanted():
 		return nil, nil
 	}
-	keys, err := o.keys()
+	keys, err := o.keys(secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +73,8 @@ func (o *tokenOptions) authority(c *nodeCommand, log zerolog.Logger, node func()
 	return access.New(cfg, began)
 }
 
-func (o *tokenOptions) keys() (*token.Keys, error) {
+// keys are made of what the options name, and of the mesh's secrets where there is none for tokens.
+func (o *tokenOptions) keys(secrets []trust.Secret) (*token.Keys, error) {
 	var faults []error
 	read := func(flag, file string) []byte {
 		text, err := os.ReadFile(file)
@@ -75,6 +89,10 @@ func (o *tokenOptions) keys() (*token.Keys, error) {
 		if len(cfg.Secret) == 0 && len(faults) == 0 { // an empty file must not open the node
 			faults = append(faults, fmt.Errorf("--token-secret-file %s: empty", o.TokenSecretFile))
 		}
+	}
+	if o.derived(secrets) {
+		all := trust.TokenSecrets(secrets)
+		cfg.Secret, cfg.Former = all[0], all[1:]
 	}
 	for _, file := range o.FormerTokenSecretFile {
 		cfg.Former = append(cfg.Former, read("--former-token-secret-file", file))

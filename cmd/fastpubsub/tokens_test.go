@@ -88,7 +88,7 @@ func TestTokenOptionsAreRead(t *testing.T) {
 	}
 	hash := "sha256:" + "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b" // of "secret"
 	o := tokenOptions{TokenSecret: testSecret, MasterTokenFile: []string{file(t, "# ours\n"+testMaster+"\n\n  "+hash+"\n")}}
-	a, err := o.authority(&nodeCommand{}, zerolog.Nop(), nil)
+	a, err := o.authority(&nodeCommand{}, nil, zerolog.Nop(), nil)
 	if err != nil || !a.IsMaster(testMaster) || !a.IsMaster("secret") || a.IsMaster("# ours") || a.IsMaster("") {
 		t.Errorf("masters: %v", err)
 	}
@@ -108,7 +108,7 @@ func TestJWTKeysAreRead(t *testing.T) {
 	o := tokenOptions{JWTKey: []string{
 		file(t, string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))), file(t, secret+"\n"),
 	}}
-	a, err := o.authority(&nodeCommand{}, zerolog.Nop(), nil)
+	a, err := o.authority(&nodeCommand{}, nil, zerolog.Nop(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,9 @@ type NodeView struct {
 	Lon    *float64    `json:"lon,omitempty"`
 	Boot   uint64      `json:"boot"`
 	Uptime float64     `json:"uptime_s,omitempty"`
+
+	// Authority issued the node's certificate, as that of one mesh secret or another; empty in an open mesh, and for other nodes.
+	Authority string `json:"authority,omitempty"`
 }
 
 // MemberView is another node of the mesh.
@@ -56,6 +59,7 @@ type LinkView struct {
 	BytesOut    uint64      `json:"bytes_out"`
 	MessagesIn  uint64      `json:"messages_in"`
 	MessagesOut uint64      `json:"messages_out"`
+	Authority   string      `json:"authority,omitempty"` // that issued the certificate of the peer
 }
 
 // RouteView is how messages go to a node. Costs are one way.

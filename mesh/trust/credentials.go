@@ -193,6 +193,16 @@ func (c *Credentials) ID() wire.NodeID { return c.id }
 // IsOpen reports whether any key is believed.
 func (c *Credentials) IsOpen() bool { return c.roots == nil }
 
+// Authority names who issued the certificate; empty in an open mesh, where each node does so itself.
+func (c *Credentials) Authority() string { return c.issuer(c.leaf.Leaf) }
+
+func (c *Credentials) issuer(leaf *x509.Certificate) string {
+	if c.IsOpen() {
+		return ""
+	}
+	return leaf.Issuer.CommonName
+}
+
 // Until is when the certificate ends.
 func (c *Credentials) Until() time.Time { return c.leaf.Leaf.NotAfter }
 

@@ -75,3 +75,11 @@ func (k *Keeper) Peer(state *tls.ConnectionState) (wire.NodeID, error) {
 	}
 	return k.Current().verify(state.PeerCertificates, time.Time{}, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
 }
+
+// PeerAuthority names who issued the certificate of a peer that is believed; empty in an open mesh.
+func (k *Keeper) PeerAuthority(state *tls.ConnectionState) string {
+	if state == nil || len(state.PeerCertificates) == 0 {
+		return ""
+	}
+	return k.Current().issuer(state.PeerCertificates[0])
+}

@@ -29,7 +29,7 @@ type Config struct {
 
 // Authority decides who may come in. It is safe for concurrent use.
 type Authority struct {
-	keys    *token.Keys
+	keys    atomic.Pointer[token.Keys]
 	masters token.Masters
 	region  string
 	log     zerolog.Logger
@@ -76,9 +76,10 @@ func New(cfg Config, now time.Time) (*Authority, error) {
 		cfg.Settled = func() bool { return true }
 	}
 	a := &Authority{
-		keys: cfg.Keys, masters: cfg.Masters, region: cfg.Region, log: cfg.Log, file: cfg.File, settled: cfg.Settled, spread: cfg.Spread,
+		masters: cfg.Masters, region: cfg.Region, log: cfg.Log, file: cfg.File, settled: cfg.Settled, spread: cfg.Spread,
 		ledger: token.NewLedger(cfg.Ledger), passes: map[token.ID]map[*Pass]struct{}{},
 	}
+	a.keys.Store(cfg.Keys)
 	if cfg.File == "" {
 		return a, nil
 	}
@@ -87,6 +88,9 @@ func New(cfg Config, now time.Time) (*Authority, error) {
 	}
 	return a, nil
 }
+
+// SetKeys makes others the keys. Who came in by the old ones stays in.
+func (a *Authority) SetKeys(keys *token.Keys) { a.keys.Store(keys) }
 
 // Visitor is a client as far as tokens may restrict it.
 type Visitor struct {
@@ -128,7 +132,7 @@ func (a *Authority) enter(text string, v Visitor, now time.Time) (*Pass, error) 
 	case !a.settled():
 		return nil, ErrUnsettled
 	}
-	t, err := a.keys.Verify(text, now)
+	t, err := a.keys.Load().Verify(text, now)
 	if err != nil && !errors.Is(err, token.ErrExpired) {
 		return nil, err
 	}
@@ -207,7 +211,7 @@ func (a *Authority) Issue(r token.Request, now time.Time) (text string, err erro
 	if _, err := rand.Read(id[:]); err != nil {
 		return "", fmt.Errorf("access: token ID: %w", err)
 	}
-	text, t, err := a.keys.Mint(r, id, now)
+	text, t, err := a.keys.Load().Mint(r, id, now)
 	if err != nil {
 		return "", err
 	}
@@ -238,7 +242,7 @@ func (a *Authority) Refresh(id token.ID, expires, now time.Time) (token.Entry, e
 
 // Revoke ends a token, given as its whole text, for good and on all nodes. Errors are those of token.Keys.Verify but ErrExpired.
 func (a *Authority) Revoke(text string, now time.Time) (token.Entry, error) {
-	t, err := a.keys.Verify(text, now)
+	t, err := a.keys.Load().Verify(text, now)
 	if err != nil && !errors.Is(err, token.ErrExpired) {
 		return token.Entry{}, err
 	}

@@ -51,7 +51,7 @@ func nodeMain(args []string) int {
 
 // runNode runs a node until ctx ends.
 func runNode(ctx context.Context, join []string, announce func(node, gate string)) error {
-	identity, err := mesh.LoadIdentity("", time.Now())
+	identity, err := mesh.LoadIdentity("", "", time.Now())
 	if err != nil {
 		return err
 	}
