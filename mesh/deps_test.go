@@ -16,7 +16,7 @@ const module = "github.com/fastpubsub/fastpubsub"
 var arrows = map[string][]string{
 	"cmd/fastpubsub":                {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "mesh", "mesh/channel", "mesh/trust", "mesh/watch", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata"},
 	"cmd/fastpubsub/internal/bench": {"cmd/fastpubsub/internal/proc", "mesh/channel", "wsgate/client"},
-	"cmd/fastpubsub/internal/chaos": {"cmd/fastpubsub/internal/proc", "mesh/wan", "wsgate/client", "testdata"},
+	"cmd/fastpubsub/internal/chaos": {"cmd/fastpubsub/internal/proc", "mesh/trust", "mesh/wan", "wsgate/client", "testdata"},
 	"cmd/fastpubsub/internal/demo":  {"latency", "mesh", "mesh/channel", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "testdata"},
 	"cmd/fastpubsub/internal/proc":  {},
 	"forward":                       {"mesh/nowait", "mesh/trust", "mesh/wire", "forward/flight", "forward/route"},

@@ -380,7 +380,7 @@ func TestRotation(t *testing.T) {
 
 const (
 	rotators   = 5
-	streamPace = 40 * time.Millisecond
+	streamPace = 80 * time.Millisecond
 )
 
 // rotate takes a mesh with traffic on it through steps.

@@ -12,7 +12,7 @@ import (
 // chaosCommand drills a cluster of processes on this machine.
 type chaosCommand struct {
 	Metros   []string      `help:"Cities of the nodes, 3 to 16; eight on all continents without it." placeholder:"NAME,..."`
-	Drill    []string      `help:"What breaks: quiet, kill, block, one-way, slow, loss, pause, freeze, partition, rolling; all without it." placeholder:"NAME,..."`
+	Drill    []string      `help:"What breaks: quiet, kill, block, one-way, slow, loss, pause, freeze, partition, rolling, rotate; all without it." placeholder:"NAME,..."`
 	Times    int           `default:"1" help:"How often each drill is played."`
 	Duration time.Duration `help:"Play the drills over and over for so long." placeholder:"TIME"`
 	Channels int           `default:"10" help:"Number of channels, each with two publishers and up to three subscribers."`

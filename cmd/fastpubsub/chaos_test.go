@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// A drill with real processes: a relay killed, a link blocked one way. Nothing is lost, and things did happen.
+// A drill with real processes: a relay killed, a link blocked one way, the mesh secret changed. Nothing is lost, and things did happen.
 func TestChaosDrill(t *testing.T) {
-	cmd := program(t.Context(), "chaos", "--metros", "London,Lagos,Toronto,Singapore", "--drill", "kill,one-way", "--rate", "20", "--channels", "4", "--json")
+	cmd := program(t.Context(), "chaos", "--metros", "London,Lagos,Toronto,Singapore", "--drill", "kill,one-way,rotate", "--rate", "20", "--channels", "4", "--json")
 	var out, progress bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &progress
 	if err := cmd.Run(); err != nil {
@@ -21,7 +21,7 @@ func TestChaosDrill(t *testing.T) {
 		Gap                         float64 `json:"longest_gap_ms"`
 		Recovery                    float64 `json:"recovery_ms"`
 	}
-	if err := json.Unmarshal(out.Bytes(), &results); err != nil || len(results) != 2 {
+	if err := json.Unmarshal(out.Bytes(), &results); err != nil || len(results) != 3 {
 		t.Fatalf("%v: %s", err, out.Bytes())
 	}
 	for _, r := range results {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/mesh/wan"
 	"github.com/fastpubsub/fastpubsub/wsgate/client"
 )
@@ -25,6 +26,7 @@ type cluster struct {
 	relay    *wan.Relay
 	nodes    []*node
 	ledger   *ledger
+	secret   trust.Secret
 	dir      string
 	from, to [][]int // by channel: sites of publishers and subscribers
 	clients  []*client.Client
@@ -38,7 +40,7 @@ type cluster struct {
 
 // newCluster starts all nodes, connects clients and waits until every flow flows.
 func newCluster(ctx context.Context, cfg Config, matrix *wan.Matrix) (c *cluster, err error) {
-	c = &cluster{cfg: cfg, matrix: matrix, ledger: newLedger(matrix.Len()), resumed: make(chan struct{})}
+	c = &cluster{cfg: cfg, matrix: matrix, ledger: newLedger(matrix.Len()), secret: trust.NewSecret(), resumed: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close(err))
@@ -90,7 +92,7 @@ func (c *cluster) place() error {
 			listen: udp.LocalAddr().String(), gate: tcp.Addr().String(),
 		}
 		listens = append(listens, udp.LocalAddr().(*net.UDPAddr).AddrPort())
-		if err := errors.Join(udp.Close(), tcp.Close(), os.Mkdir(n.dir, 0o700)); err != nil {
+		if err := errors.Join(udp.Close(), tcp.Close(), os.Mkdir(n.dir, 0o700), n.hold([]trust.Secret{c.secret})); err != nil {
 			return err
 		}
 		c.nodes = append(c.nodes, n)

@@ -1,5 +1,5 @@
 // Package chaos is a drill: a cluster of real node processes on this computer, as far apart as real cities (mesh/wan.Relay), with traffic on it,
-// things that break one after the other, and a ledger of every message.
+// things that break one after the other, and a ledger of every message. The mesh has a secret.
 //
 //	publishers ──WebSocket──▶ node processes ◀──UDP──▶ wan.Relay (latencies, faults)
 //	subscribers ◀─WebSocket──┘                          ▲

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 )
 
 // Times of the drills.
@@ -27,6 +29,7 @@ const (
 	partitionTime   = 10 * time.Second
 	partitionHeal   = 10 * time.Second // for one mesh again
 	restartPatience = 15 * time.Second
+	rotateTime      = 6 * time.Second // in which nodes cut off who does not show the new secret
 )
 
 // drill is something that breaks and is mended. It returns when all is mended, with how long it then took until all heard all again.
@@ -56,6 +59,7 @@ func drills() []drill {
 		}},
 		{name: "partition", parted: func(c *cluster) func(int, int) bool { return c.divided }, play: playPartition},
 		{name: "rolling", play: playRolling},
+		{name: "rotate", play: playRotate},
 	}
 }
 
@@ -232,4 +236,29 @@ func playRolling(ctx context.Context, c *cluster) (string, time.Duration, error)
 		sleep(ctx, breath)
 	}
 	return "each node restarted in turn", longest, nil
+}
+
+// playRotate changes the mesh secret in three steps, each on every node before the next.
+func playRotate(ctx context.Context, c *cluster) (string, time.Duration, error) {
+	old, next := c.secret, trust.NewSecret()
+	for _, secrets := range [][]trust.Secret{{old, next}, {next, old}, {next}} {
+		for _, n := range c.nodes {
+			if err := n.hold(secrets); err != nil {
+				return "", 0, err
+			}
+			if err := n.signal(syscall.SIGHUP); err != nil {
+				return "", 0, err
+			}
+			sleep(ctx, breath/8)
+		}
+		sleep(ctx, breath)
+	}
+	c.secret = next
+	sleep(ctx, rotateTime)
+	for _, n := range c.nodes {
+		if err := n.shows(ctx, next, len(c.nodes)-1); err != nil {
+			return "", 0, err
+		}
+	}
+	return "mesh secret changed on all", c.recovered(ctx, c.ledger.now(), settlePatience), nil
 }

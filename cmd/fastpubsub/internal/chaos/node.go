@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/proc"
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
 )
 
 // node is a site's node process, run after run at the same addresses with the same key.
@@ -38,7 +40,7 @@ func (n *node) start() error {
 	defer logs.Close()
 	args := []string{
 		"node", "--listen", n.listen, "--advertise", n.door, "--ws", n.gate, "--name", n.name,
-		"--data-dir", n.dir, "--log-level", "info", "--log-format", "json",
+		"--data-dir", n.dir, "--mesh-secret-file", n.secretFile(), "--log-level", "info", "--log-format", "json",
 	}
 	for _, addr := range n.join {
 		args = append(args, "--join", addr)
@@ -56,6 +58,39 @@ func (n *node) start() error {
 		_ = cmd.Wait()
 		close(exited)
 	}()
+	return nil
+}
+
+func (n *node) secretFile() string { return filepath.Join(n.dir, "mesh.secret") }
+
+// hold gives the node these secrets, from its next look or start on.
+func (n *node) hold(secrets []trust.Secret) error {
+	var text strings.Builder
+	for _, s := range secrets {
+		text.WriteString(s.Text() + "\n")
+	}
+	temporary := n.secretFile() + ".tmp" // the node must not read half of it
+	if err := os.WriteFile(temporary, []byte(text.String()), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, n.secretFile())
+}
+
+// shows is an error unless node and peers all show certificates of the secret.
+func (n *node) shows(ctx context.Context, secret trust.Secret, peers int) error {
+	s, err := n.look(ctx)
+	if err != nil {
+		return err
+	}
+	shown := map[string]int{s.Node.Authority: 1}
+	for _, l := range s.Links {
+		shown[l.Authority]++
+	}
+	for authority, count := range shown {
+		if !strings.HasSuffix(authority, secret.String()) || count != 1+peers {
+			return fmt.Errorf("%w: after the secret became %v, %s sees certificates by %v", ErrBroken, secret, n.name, shown)
+		}
+	}
 	return nil
 }
 
@@ -114,6 +149,9 @@ func (n *node) ping(ctx context.Context) error {
 
 // state is what a drill wants to know of GET /v1/mesh.
 type state struct {
+	Node struct {
+		Authority string `json:"authority"`
+	} `json:"node"`
 	Routes []struct {
 		Name string   `json:"name"`
 		Path []string `json:"path"`
@@ -121,6 +159,7 @@ type state struct {
 	Links []struct {
 		Name        string `json:"name"`
 		MessagesOut uint64 `json:"messages_out"`
+		Authority   string `json:"authority"`
 	} `json:"links"`
 }
 
