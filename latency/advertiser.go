@@ -1,6 +1,7 @@
 package latency
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -10,6 +11,11 @@ import (
 const (
 	urgentRate  = 10 // urgent advertisements per second
 	urgentBurst = 5
+
+	riseKept  = 2 * time.Minute // how long a rise is remembered after it was told
+	easeEvery = 2 * time.Second // between two steps down after it, twice as long after each that follows a rise remembered
+	easeMost  = 16 * time.Second
+	easeParts = 4               // of the way down in a step
 )
 
 // Cost is what the link to a node costs, one way, in microseconds.
@@ -22,6 +28,8 @@ type Cost struct {
 type Advertiser struct {
 	cfg    Config
 	told   []Cost        // as last advertised
+	risen  map[wire.NodeID]rise
+	easing time.Time     // when more of a fall may be told; zero: all is told
 	ever   bool          // anything was advertised
 	at     time.Time     // of the last advertisement
 	pause  time.Duration // AdvertiseEvery, stretched by churn
@@ -32,16 +40,16 @@ type Advertiser struct {
 // NewAdvertiser is an Advertiser that has told nothing, which is the same as an empty vector.
 func NewAdvertiser(cfg Config) *Advertiser {
 	cfg, _ = cfg.normal()
-	return &Advertiser{cfg: cfg, pause: cfg.AdvertiseEvery, urgent: newBucket(urgentRate, urgentBurst)}
+	return &Advertiser{cfg: cfg, risen: map[wire.NodeID]rise{}, pause: cfg.AdvertiseEvery, urgent: newBucket(urgentRate, urgentBurst)}
 }
 
 // Offer takes what the node's working links cost now, sorted by To, and says whether it is due to be told. If so vector is what to
 // tell, the caller's to keep: links that moved less than the threshold keep the number told before. Urgent means that a link went
 // down or came up: then a change is told at once, within a bound. An urgent offer that is held back is to be repeated as such.
 func (a *Advertiser) Offer(now time.Time, costs []Cost, urgent bool) (vector []Cost, due bool) {
-	vector, change := a.damp(costs)
+	vector, change := a.damp(now, costs)
 	if change == 0 {
-		a.held = time.Time{}
+		a.held = a.easing
 		return nil, false
 	}
 	free := a.free(change)
@@ -69,7 +77,8 @@ func (a *Advertiser) Offer(now time.Time, costs []Cost, urgent bool) (vector []C
 func (a *Advertiser) Next() (time.Time, bool) { return a.held, !a.held.IsZero() }
 
 func (a *Advertiser) tell(now time.Time, vector []Cost) {
-	a.told, a.ever, a.at, a.held = vector, true, now, time.Time{}
+	a.note(now, vector)
+	a.told, a.ever, a.at, a.held = vector, true, now, a.easing
 }
 
 // free is when a change as many thresholds large as said may be told. What churn adds to the pause, a large change does not wait
@@ -93,12 +102,19 @@ func (a *Advertiser) adapt(quiet time.Duration) {
 	}
 }
 
+// rise is when a link was last told to cost more, when it was last told to cost less again, and what must lie between steps down.
+type rise struct {
+	at, eased time.Time
+	pause     time.Duration
+}
+
 // setChange is a change of the set of links, in thresholds: as large as any.
 const setChange = 1e9
 
 // damp is the vector to tell, and how many thresholds the largest change in it is: 0 if nothing is worth telling, else more than 1.
-func (a *Advertiser) damp(costs []Cost) (vector []Cost, change float64) {
+func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change float64) {
 	vector = slices.Clone(costs)
+	a.easing = time.Time{}
 	if len(costs) != len(a.told) {
 		change = setChange
 	}
@@ -112,7 +128,8 @@ func (a *Advertiser) damp(costs []Cost) (vector []Cost, change float64) {
 			continue
 		}
 		told := old[0].Cost
-		if moved := a.moved(told, c.Cost); moved > 1 {
+		vector[i].Cost = a.ease(now, c.To, told, c.Cost)
+		if moved := a.moved(told, vector[i].Cost); moved > 1 {
 			change = max(change, moved)
 		} else {
 			vector[i].Cost = told
@@ -121,8 +138,69 @@ func (a *Advertiser) damp(costs []Cost) (vector []Cost, change float64) {
 	return vector, change
 }
 
+// ease is what to tell of a link that costs less than was told: not all of it at once where it had cost more not long ago.
+func (a *Advertiser) ease(now time.Time, to wire.NodeID, told, cost uint32) uint32 {
+	r, risen := a.risen[to]
+	if cost >= told || !risen || now.Sub(r.at) > riseKept {
+		return cost
+	}
+	if a.moved(told, cost) <= 1 {
+		return told
+	}
+	again := r.eased.Add(r.pause)
+	if now.Before(again) {
+		a.easeAt(again)
+		return told
+	}
+	step := max((told-cost)/easeParts, uint32(2*a.least(told)))
+	if step >= told-cost {
+		return cost
+	}
+	a.easeAt(now.Add(r.pause))
+	return told - step
+}
+
+// easeAt says that more of a fall may be told then.
+func (a *Advertiser) easeAt(at time.Time) {
+	if a.easing.IsZero() || at.Before(a.easing) {
+		a.easing = at
+	}
+}
+
 // moved is the difference of two costs, in thresholds.
 func (a *Advertiser) moved(from, to uint32) float64 {
-	least := float64(a.cfg.AdvertiseMin) / float64(time.Microsecond)
-	return float64(max(from, to)-min(from, to)) / max(least, a.cfg.AdvertiseShare*float64(from))
+	if to > from {
+		return float64(to-from) / (a.least(from) * a.cfg.AdvertiseRise)
+	}
+	return float64(from-to) / a.least(from)
+}
+
+// least is the threshold of a cost that falls.
+func (a *Advertiser) least(cost uint32) float64 {
+	return max(float64(a.cfg.AdvertiseMin)/float64(time.Microsecond), a.cfg.AdvertiseShare*float64(cost))
+}
+
+// note keeps which links were told to cost more, and forgets those that did long ago or are gone.
+func (a *Advertiser) note(now time.Time, vector []Cost) {
+	old := a.told
+	for _, c := range vector {
+		for len(old) > 0 && old[0].To < c.To {
+			old = old[1:]
+		}
+		if len(old) == 0 || old[0].To != c.To {
+			continue
+		}
+		r, risen := a.risen[c.To]
+		switch {
+		case c.Cost > old[0].Cost:
+			a.risen[c.To] = rise{now, now, min(max(2*r.pause, easeEvery), easeMost)}
+		case !risen:
+		case now.Sub(r.at) > riseKept:
+			delete(a.risen, c.To)
+		case c.Cost < old[0].Cost:
+			r.eased = now
+			a.risen[c.To] = r
+		}
+	}
+	maps.DeleteFunc(a.risen, func(_ wire.NodeID, r rise) bool { return now.Sub(r.at) > riseKept })
 }

@@ -16,8 +16,9 @@ type Config struct {
 	MissedLimit    int           // unanswered probes in a row until a link is down, where it loses next to none; default 3
 	GoodLimit      int           // answered probes in a row until a link that was down is up again; default 5
 	HopCost        time.Duration // a relay's own work, added to the cost of each link; default 500 µs
-	AdvertiseMin   time.Duration // a cost that moved by no more than this is not advertised; default 500 µs
-	AdvertiseShare float64       // nor one that moved by no more than this share of itself; default 0.02
+	AdvertiseMin   time.Duration // a cost that fell by no more than this is not advertised; default 1 ms
+	AdvertiseShare float64       // nor one that fell by no more than this share of itself; default 0.06
+	AdvertiseRise  float64       // a cost that rose is not advertised below so many times these thresholds; default 5
 	AdvertiseEvery time.Duration // between two advertisements that are not urgent, at least; default 500 ms
 	AdvertiseMost  time.Duration // what churn can stretch AdvertiseEvery to; default 8 s
 }
@@ -38,8 +39,9 @@ func (c Config) normal() (Config, error) {
 	settle(&faults, "MissedLimit", &c.MissedLimit, span[int]{1, historySize / 8, 3})
 	settle(&faults, "GoodLimit", &c.GoodLimit, span[int]{1, 1000, 5})
 	settle(&faults, "HopCost", &c.HopCost, span[time.Duration]{time.Microsecond, time.Minute, 500 * time.Microsecond})
-	settle(&faults, "AdvertiseMin", &c.AdvertiseMin, span[time.Duration]{time.Microsecond, time.Minute, 500 * time.Microsecond})
-	settle(&faults, "AdvertiseShare", &c.AdvertiseShare, span[float64]{1e-6, 1, 0.02})
+	settle(&faults, "AdvertiseMin", &c.AdvertiseMin, span[time.Duration]{time.Microsecond, time.Minute, time.Millisecond})
+	settle(&faults, "AdvertiseShare", &c.AdvertiseShare, span[float64]{1e-6, 1, 0.06})
+	settle(&faults, "AdvertiseRise", &c.AdvertiseRise, span[float64]{1, 1000, 5})
 	settle(&faults, "AdvertiseEvery", &c.AdvertiseEvery, span[time.Duration]{time.Millisecond, time.Minute, 500 * time.Millisecond})
 	settle(&faults, "AdvertiseMost", &c.AdvertiseMost, span[time.Duration]{c.AdvertiseEvery, time.Hour, max(8*time.Second, c.AdvertiseEvery)})
 	return c, errors.Join(faults...)

@@ -77,10 +77,17 @@
 //
 // # Advertising
 //
-// A cost is told when it is off the number told by more than max(AdvertiseMin, AdvertiseShare of that number), or
-// when the set of links changed; links that moved less keep the number told. Between two vectors lies AdvertiseEvery,
-// doubled up to AdvertiseMost each time a change follows soon after the one before and halved by quiet (as Trickle's
-// interval, RFC 6206). A change of k thresholds waits only 1/k of what churn added, so a large change is never late.
+// A cost that fell is told when it is below the number told by more than max(AdvertiseMin, AdvertiseShare of that number), one that rose when it is
+// above by AdvertiseRise times as much; or when the set of links changed. Links that moved less keep the number told, so what is told follows the lower
+// envelope of a cost that wavers, and paths do not change with it. On the measured series of mesh/scale that halves the changes of path twice over and
+// costs a twentieth of the gain.
+//
+// A cost that falls again within two minutes of a rise is told in steps, a quarter of the way each, 2 s apart: where many paths left a relay because they
+// had filled it they come back few at a time, until it costs what they gain (after the revised ARPANET metric, Khanna and Zinky, SIGCOMM 1989). Each
+// further rise within that time doubles the pause, to 16 s at most.
+//
+// Between two vectors lies AdvertiseEvery, doubled up to AdvertiseMost each time a change follows soon after the one before and halved by quiet (as
+// Trickle's interval, RFC 6206). A change of k thresholds waits only 1/k of what churn added, so a large change is never late.
 // Urgent changes go at once, but for a bucket of 10/s, burst 5.
 //
 // # Invariants
@@ -101,5 +108,5 @@
 //	A1  A vector is told only if a cost moved past its threshold or the set of links changed.
 //	A2  Vectors that are not urgent are at least AdvertiseEvery apart; urgent ones go ahead of that at most 5 + 10·s
 //	    times in any span s.
-//	A3  While a change is held back, Next says until when, at most AdvertiseMost.
+//	A3  While a change, or part of one, is held back, Next says until when: at most AdvertiseMost, or 16 s for a step down after a rise.
 package latency
