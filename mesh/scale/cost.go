@@ -22,21 +22,23 @@ func (t Traffic) String() string {
 	return [...]string{"probes", "records", "digests", "asking", "swim", "push/pull", "handshakes"}[t]
 }
 
-// What things take on the wire, in bytes, besides their own: measured with real nodes (validate_test.go).
+// What things take on the wire, in bytes: as counted between two real nodes, and held by TestModelAgreesWithRealNodes.
 const (
-	udpBytes        = 28 // IPv4 and UDP
-	quicBytes       = 27 // short header, connection ID, packet number, tag
-	probeBytes      = udpBytes + quicBytes + 21
-	echoBytes       = udpBytes + quicBytes + 21
-	packetRoom      = 1180 // of a frame in one QUIC packet
-	handshakeBytes  = 5200 // each way
+	udpBytes        = 28                       // IPv4 and UDP
+	quicBytes       = 23                       // short header, connection ID, packet number, tag
+	ackBytes        = (udpBytes + 30) * 8 / 10 // QUIC acknowledges most packets by one of its own
+	probeBytes      = udpBytes + 42 + ackBytes // the acknowledgement is of the echo
+	echoBytes       = udpBytes + 42 + ackBytes // and here of the probe
+	packetRoom      = 1180                     // of a frame in one QUIC packet
+	handshakeBytes  = 5200                     // of a link, each way
+	streamBytes     = 3700                     // of the connection that a push/pull has to itself, each way
 	dialFailedBytes = 4 * 1280
 )
 
 // frameCost is what a frame on a link's control lane takes: packets and, the other way but charged to the same account, acknowledgements.
 func frameCost(size int) int {
 	packets := 1 + (size-1)/packetRoom
-	return size + 4 + packets*(udpBytes+quicBytes+6)
+	return size + 4 + packets*(udpBytes+quicBytes+7+ackBytes)
 }
 
 // Cost is what a node has done, over all its runs.

@@ -49,6 +49,9 @@ type node struct {
 
 	cost   Cost // of all runs
 	wanted map[string]bool
+
+	awaited uint64            // spreads asked for so far
+	spread  map[uint64]func() // those that wait
 }
 
 // run is one run of a node.
@@ -187,7 +190,13 @@ func (n *node) carryOut(e core.Effect) {
 		n.cost.note(e.What)
 	case core.Impostor:
 		panic(fmt.Sprintf("scale: node %d takes itself for an impostor", n.i))
-	case core.Forgot, core.CompareShared, core.SetRTT, core.SetTwin, core.SpreadDone: // of no account here
+	case core.SpreadDone:
+		for _, id := range e.IDs {
+			f := n.spread[id]
+			delete(n.spread, id)
+			f()
+		}
+	case core.Forgot, core.CompareShared, core.SetRTT, core.SetTwin: // of no account here
 	default:
 		panic(fmt.Sprintf("scale: effect %T is not simulated", e))
 	}

@@ -29,8 +29,8 @@ const (
 	suspectBytes = 90
 	compound     = 2 // per message on a packet that has several
 	packetHead   = 8
-	pingBytes    = 125
-	ackBytes     = 35
+	pingBytes    = 113
+	pongBytes    = 18
 	memberBytes  = 165 // one member in a push/pull
 )
 
@@ -317,8 +317,8 @@ func (m *members) ping() {
 	m.packet(to, pingBytes)
 	other := n.nodes[n.runs[to].node]
 	if _, ok := n.reach(other); ok && other.run == int(to) {
-		other.cost.add(SWIM, udpBytes+ackBytes)
-		other.swim.packet(int32(n.run), ackBytes)
+		other.cost.add(SWIM, udpBytes+pongBytes)
+		other.swim.packet(int32(n.run), pongBytes)
 		return
 	}
 	n.later(pingEvery, func() {
@@ -355,7 +355,7 @@ func (m *members) exchange(other *node, done func(ok bool)) {
 		return
 	}
 	run := other.run
-	n.later(3*there, func() {
+	n.later(6*there, func() { // a connection, a stream on it, and what goes over it: a round trip each
 		if _, ok := n.reach(other); !ok || other.run != run {
 			done(false)
 			return
@@ -389,7 +389,7 @@ func (n *node) state() state {
 			size += memberBytes
 		}
 	}
-	n.cost.add(PushPull, frameCost(size+memberBytes))
+	n.cost.add(PushPull, streamBytes+frameCost(size+memberBytes))
 	return state{slices.Clone(n.swim.beliefs), digest}
 }
 

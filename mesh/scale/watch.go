@@ -97,3 +97,43 @@ func (w *World) Subscribe(i int, name string, wanted bool) {
 	}
 	n.post(core.InterestChanged{Tenant: "t", Pattern: pattern, Wanted: wanted})
 }
+
+// AfterSpread has f called when a node has heard from all that they go by the interest it was told of before.
+func (w *World) AfterSpread(i int, f func()) {
+	n := w.nodes[i]
+	n.awaited++
+	if n.spread == nil {
+		n.spread = map[uint64]func(){}
+	}
+	n.spread[n.awaited] = f
+	n.post(core.SpreadAwaited{ID: n.awaited})
+}
+
+// Routed reports whether each of the nodes that live has routes to so many others less one.
+func (w *World) Routed(count int) bool {
+	for _, n := range w.nodes {
+		if n.alive && (n.table == nil || n.table.Len() < count-1) {
+			return false
+		}
+	}
+	return true
+}
+
+// Uses reports whether the route of any node to any other takes the link between two.
+func (w *World) Uses(a, b int) bool {
+	x, y := w.nodes[a].id, w.nodes[b].id
+	for _, n := range w.nodes {
+		if !n.alive || n.table == nil {
+			continue
+		}
+		for to := range n.table.All() {
+			path := n.table.Path(to)
+			for k := 1; k < len(path); k++ {
+				if path[k-1] == x && path[k] == y || path[k-1] == y && path[k] == x {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
