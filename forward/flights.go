@@ -42,6 +42,7 @@ type outgoing struct {
 
 	mu     sync.Mutex // guards what follows
 	table  *flight.Outgoing[*cargo]
+	sent   int       // messages published for it since Sent was called last
 	gone   time.Time // since when it is no member; zero: it is one
 	cutOff time.Time // since when no route leads there, as far as was tried; zero: one does
 }
@@ -124,6 +125,9 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 		o := f.outgoing(id, boot, s)
 		o.mu.Lock()
 		orphans = append(orphans, f.renew(o, boot, s)...)
+		if m.Class == wire.ClassPublish {
+			o.sent++
+		}
 		seq, back, ahead := o.table.Add(now, c, channel, size, deadline)
 		to = append(to, wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)})
 		at := f.rest(o)
@@ -213,6 +217,19 @@ func (f *flights) evict() bool {
 		f.endpoint.counters.Drop(DropEvicted, 1)
 	}
 	return true
+}
+
+// flows are the messages published for each destination since it was called last.
+func (f *flights) flows() (flows []Flow) {
+	for _, o := range f.outgoings() {
+		o.mu.Lock()
+		if o.sent > 0 {
+			flows = append(flows, Flow{o.id, o.sent})
+			o.sent = 0
+		}
+		o.mu.Unlock()
+	}
+	return flows
 }
 
 func (f *flights) outgoings() []*outgoing {

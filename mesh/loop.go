@@ -19,7 +19,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []core.Event
-	var due, polled time.Time // when the core wants to be called, which a stream of events must not put off; when links were last asked
+	var due, polled, counted time.Time // when the core wants to be called, which a stream of events must not put off; when links, and flows, were last asked
 	for {
 		batch = batch[:0]
 		timed := false
@@ -39,6 +39,10 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 		if timed || !now.Before(due) {
 			batch = n.activities(batch)
 			polled = now
+			if n.core.Sparse() && now.Sub(counted) >= countFlows {
+				batch = append(batch, n.traffic())
+				counted = now
+			}
 		}
 		for _, effect := range n.core.Step(now, batch) {
 			n.carryOut(effect, stop)
@@ -72,6 +76,18 @@ func (n *Node) activities(batch []core.Event) []core.Event {
 		batch = append(batch, core.Activity{Peer: l.Peer, Link: l.Number, Heard: l.LastHeard(), Used: l.LastUsed()})
 	}
 	return append(batch, core.Polled{})
+}
+
+// countFlows is how often it is looked where this node's messages go, in a mesh too large for links to all.
+const countFlows = time.Second
+
+// traffic is where messages went of late.
+func (n *Node) traffic() core.Traffic {
+	var t core.Traffic
+	for _, f := range n.endpoint.Flows() {
+		t.Flows = append(t.Flows, core.Flow{To: f.To, Messages: f.Messages})
+	}
+	return t
 }
 
 func (n *Node) carryOut(e core.Effect, stop context.CancelCauseFunc) {
@@ -209,6 +225,12 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 		n.post(core.RecordsCame{From: from, Records: records})
 	case wire.KindCompare, wire.KindShare:
 		return n.sharedCame(from, frame)
+	case wire.KindNeed:
+		needed, err := wire.ParseNeed(frame)
+		if err != nil {
+			return err
+		}
+		n.post(core.NeedCame{From: from, Needed: needed})
 	default:
 		kind, d, err := wire.ParseDigest(frame)
 		if err != nil {

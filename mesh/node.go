@@ -49,6 +49,7 @@ type Config struct {
 	Log       zerolog.Logger     // default silent
 	Deadline  time.Duration      // age at which this node's messages are dropped; default DefaultDeadline
 	Timing    latency.Config     // of probes
+	FullMesh  int                // up to how many nodes all are linked to each other; default core.DefaultFullMesh
 	Seed      uint64             // of the node's randomness; default random
 
 	// Shared is what all nodes are to hold alike; nil: nothing.
@@ -209,7 +210,7 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	if n.gossip, err = gossip.New(g); err != nil {
 		return nil, err
 	}
-	n.core = core.New(core.Config{Key: cfg.Identity.Key, Meta: n.meta, Index: n.index, Rand: rnd, Timing: cfg.Timing}, n.began)
+	n.core = core.New(core.Config{Key: cfg.Identity.Key, Meta: n.meta, Index: n.index, Rand: rnd, Timing: cfg.Timing, FullMesh: cfg.FullMesh}, n.began)
 	return n, nil
 }
 

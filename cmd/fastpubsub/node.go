@@ -38,6 +38,7 @@ type nodeCommand struct {
 	Drain        time.Duration `default:"25s" help:"How long clients have to go elsewhere after SIGTERM. Ten seconds more may pass until the process ends, so whatever kills it should wait for longer. A second signal ends the wait."`
 	DrainSpread  time.Duration `default:"10s" help:"Time over which a node that drains tells its clients to reconnect; at least 10s less than --drain."`
 	TCP          bool          `default:"true" negatable:"" help:"Also listen on the TCP port with the number of --listen, by which nodes less than 2 ms apart exchange messages at a third of the cost, where they can."`
+	FullMesh     int           `default:"128" help:"Number of nodes up to which all are linked to each other. In a larger mesh a node has links to the nearest, some others, and where its messages go. Nodes may differ in it."`
 	Open         bool          `help:"Where no mesh secret keeps other nodes out, or no tokens clients: let anybody who reaches the addresses join and connect. Without it only loopback addresses are allowed there."`
 	trustOptions `embed:""`
 	tokenOptions `embed:""`
@@ -101,7 +102,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	cfg := mesh.Config{
 		Identity: identity, Trust: member.current.Load(), Listen: c.Listen, Advertise: c.Advertise, Client: client,
-		Join: join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log, NoTCP: !c.TCP,
+		Join: join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log, NoTCP: !c.TCP, FullMesh: c.FullMesh,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
 	}
 	if authority != nil {
@@ -184,6 +185,9 @@ func (c *nodeCommand) check(secret *trust.Secret) error {
 	}
 	if err := c.trustOptions.check(secret); err != nil {
 		return err
+	}
+	if c.FullMesh < 1 {
+		return fmt.Errorf("--full-mesh %d: want at least 1", c.FullMesh)
 	}
 	return c.tlsOptions.check(c.DataDir)
 }

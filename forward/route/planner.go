@@ -59,6 +59,20 @@ func (p *Planner) Compute(db *Database) *Table {
 // Lost is the links that were usable at the last but one Compute and were not at the last.
 func (p *Planner) Lost() []Pair { return p.lost }
 
+// Between is what the best path from a neighbor to another node costs, as of the last Compute; false if it is no neighbor or there is none.
+func (p *Planner) Between(neighbor, dst wire.NodeID) (cost uint32, ok bool) {
+	n, known := p.index[neighbor]
+	d, there := p.index[dst]
+	if !known || !there {
+		return 0, false
+	}
+	i, near := slices.BinarySearchFunc(p.near, n, func(s *source, n int32) int { return cmp.Compare(s.node, n) })
+	if !near || p.near[i].dist[d] == infinity {
+		return 0, false
+	}
+	return p.near[i].dist[d].cost(), true
+}
+
 // follow brings the graph and the distances up to date with the database.
 func (p *Planner) follow(db *Database) {
 	if !slices.Equal(p.graph.ids, db.origins) {

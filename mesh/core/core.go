@@ -49,8 +49,22 @@ type Core struct {
 	local   *interest.Local
 	prober  *latency.Prober
 	adverts *latency.Advertiser
+	links   []*peer                            // that have a link, working or not, by ID
 	wants   map[RecordKey]time.Time            // when a record was last asked for
 	asking  map[wire.NodeID][]wire.DigestEntry // what to ask nodes for at the end of the step
+
+	fullMesh int                     // up to how many nodes all are linked
+	sparse   bool                    // they are not
+	members  int                     // other nodes that SWIM says are alive
+	dialing  int                     // dials under way
+	wanted   map[wire.NodeID]bool    // chosen neighbours, where not all are
+	demands  map[wire.NodeID]*demand // where this node's messages go, then
+	choices  int                     // made so far
+	chooseAt time.Time
+	hop      time.Duration
+	place    latency.Coordinate
+	told     wire.Place // as others know it
+	toldAt   time.Time
 
 	version      map[wire.RecordKind]uint64 // of this node's own records
 	vector       []wire.Link                // links as last advertised
@@ -77,41 +91,53 @@ type Core struct {
 
 // peer is another node: a member, the far end of a link, or merely the origin of records that came ahead of it.
 type peer struct {
-	id       wire.NodeID
-	meta     wire.Meta
-	addrs    MemberUp // as SWIM said last
-	member   bool     // SWIM says alive
-	link     uint64   // number of the open link, 0 none
-	linkBoot uint64
-	up       bool // probes say that the link works
-	reached  bool // routes lead there, so others' links to it work
-	dialing  bool
-	dialAt   time.Time
-	dialWait time.Duration
-	since    time.Time // when it was first heard of or stopped being a member
-	downs    int
-	used     time.Time // when the link last carried a message
-	twin     bool      // the link is to be doubled
-	twinAt   time.Time // when that was last said
-	lossy    time.Time // when the link last lost too much
-	lossFree time.Time // when it last did not
-	knows    uint64    // version of this node's interest that it said it holds
-	asked    uint64    // version that it was last asked for
-	askedAt  time.Time
-	owed     wire.Stamp // version of its interest that it is to be told of once it is held; zero: none
+	id          wire.NodeID
+	meta        wire.Meta
+	addrs       MemberUp // as SWIM said last
+	member      bool     // SWIM says alive
+	link        uint64   // number of the open link, 0 none
+	linkBoot    uint64
+	up          bool // probes say that the link works
+	reached     bool // routes lead there, so others' links to it work
+	dialing     bool
+	dialAt      time.Time
+	dialWait    time.Duration
+	since       time.Time // when it was first heard of or stopped being a member
+	opened      time.Time // the link
+	needed      bool      // the link's far end was told that this node needs it, as it takes for granted
+	spared      bool      // the far end said that it does not
+	demanded    bool      // this node's messages go there
+	fails       int       // dials in a row
+	failedUntil time.Time
+	place       wire.Place
+	placedAt    time.Time // when the link last moved this node's place
+	measured    uint32    // what the link cost when it was given up
+	measuredAt  time.Time
+	downs       int
+	used        time.Time // when the link last carried a message
+	twin        bool      // the link is to be doubled
+	twinAt      time.Time // when that was last said
+	lossy       time.Time // when the link last lost too much
+	lossFree    time.Time // when it last did not
+	knows       uint64    // version of this node's interest that it said it holds
+	asked       uint64    // version that it was last asked for
+	askedAt     time.Time
+	owed        wire.Stamp // version of its interest that it is to be told of once it is held; zero: none
 }
 
 // active reports whether the node takes part in routes and interest: SWIM's word, or that of a working link, this node's or another's, where SWIM
 // errs: a node that cannot answer for a second may be declared dead, and what is published meanwhile is for it as well.
 func (p *peer) active() bool { return p.member || (p.up || p.reached) && p.meta.ID != 0 }
 
-// Config is what a core needs. All but Timing must be set.
+// Config is what a core needs. All but Timing and FullMesh must be set.
 type Config struct {
 	Key    ed25519.PrivateKey
 	Meta   wire.Meta       // of this node: its Boot is this run
 	Index  *interest.Index // which the core writes and the data plane reads
 	Rand   *rand.Rand      // its own from here on
 	Timing latency.Config
+	// FullMesh is up to how many nodes all are linked to each other; default DefaultFullMesh.
+	FullMesh int
 }
 
 // New is a core at rest.
@@ -121,11 +147,12 @@ func New(cfg Config, now time.Time) *Core {
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
 		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
+		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
 		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
 	}
 	c.planner = route.NewPlanner(c.self)
 	c.table = c.planner.Compute(c.db)
-	c.originateLinks(nil)
+	c.originateLinks(now, nil)
 	return c
 }
 
@@ -141,6 +168,8 @@ func (c *Core) Step(now time.Time, events []Event) []Effect {
 	if ticked { // else it is not known what links have heard of late
 		c.measure(now)
 	}
+	c.settleSize(now)
+	c.choose(now)
 	c.dialDue(now)
 	c.flushInterest(now)
 	c.advertise(now)
@@ -173,6 +202,7 @@ func (c *Core) handle(now time.Time, e Event) {
 			c.costsDirty = true
 			c.do(SetRTT{e.Peer, c.prober.Link(e.Peer).Stats().SRTT})
 			c.watchLoss(now, p)
+			c.observePlace(now, p)
 		}
 	case Activity:
 		c.noteActivity(e)
@@ -191,6 +221,10 @@ func (c *Core) handle(now time.Time, e Event) {
 		c.awaitSpread(e.ID)
 	case InterestChanged:
 		c.interestChanged(now, e)
+	case NeedCame:
+		c.needCame(now, e)
+	case Traffic:
+		c.trafficCame(now, e)
 	case Leaving:
 		c.leaving, c.urgent, c.costsDirty = true, true, true
 	}
@@ -216,6 +250,7 @@ func (c *Core) Next(now time.Time) time.Time {
 		earlier(c.spfDue())
 	}
 	earlier(c.nextDial())
+	earlier(c.chooseAt)
 	if at.Before(now) {
 		return now
 	}
@@ -244,12 +279,11 @@ func (c *Core) computeRoutes(now time.Time) {
 	}
 	c.usableDirty = false
 	var usable []wire.NodeID
-	for id, p := range c.peers {
+	for _, p := range c.links {
 		if p.up && p.active() {
-			usable = append(usable, id)
+			usable = append(usable, p.id)
 		}
 	}
-	slices.Sort(usable)
 	if c.bootsDirty {
 		c.bootsDirty = false
 		c.boots = make(map[wire.NodeID]uint64, len(c.peers)) // anew: readers have the old one
@@ -340,20 +374,22 @@ func (c *Core) advertise(now time.Time) {
 	if next, ok := c.adverts.Next(); !c.costsDirty && !c.urgent && (!ok || now.Before(next)) {
 		return
 	}
-	var costs []latency.Cost
+	costs := make([]latency.Cost, 0, len(c.links))
 	if !c.leaving {
-		for id, p := range c.peers {
+		for _, p := range c.links {
 			if p.up && p.active() { // what this node routes over: others would send it what it cannot pass on
-				costs = append(costs, latency.Cost{To: id, Cost: c.prober.Link(id).Cost()})
+				costs = append(costs, latency.Cost{To: p.id, Cost: c.prober.Link(p.id).Cost()})
 			}
 		}
 	}
-	slices.SortFunc(costs, func(a, b latency.Cost) int { return cmp.Compare(a.To, b.To) })
 	vector, due := c.adverts.Offer(now, costs, c.urgent)
 	c.costsDirty = false
 	if !due {
 		if _, held := c.adverts.Next(); !held {
 			c.urgent = false // all is as it was told; what comes next is judged by itself
+		}
+		if c.strayed(now) {
+			c.originateLinks(now, c.vector)
 		}
 		return
 	}
@@ -362,13 +398,19 @@ func (c *Core) advertise(now time.Time) {
 	for _, v := range vector {
 		links = append(links, wire.Link{To: v.To, Cost: v.Cost})
 	}
-	c.originateLinks(links)
+	c.originateLinks(now, links)
 }
 
-func (c *Core) originateLinks(links []wire.Link) {
+func (c *Core) originateLinks(now time.Time, links []wire.Link) {
 	c.vector = links
 	c.setLinks(c.self, links)
-	c.originate(wire.RecordLinks, wire.AppendLinks(nil, links), true)
+	body := wire.AppendLinks(nil, links)
+	if own := c.place.Place(); c.sparse && own.Error != 0 {
+		body = wire.AppendPlace(body, own)
+		c.told = own
+	}
+	c.toldAt = now
+	c.originate(wire.RecordLinks, body, true)
 }
 
 // setLinks puts a node's links into the database that routes are computed from.

@@ -83,6 +83,13 @@ type (
 		Pattern channel.Pattern
 		Wanted  bool
 	}
+	// NeedCame is a neighbour's word whether it needs the link.
+	NeedCame struct {
+		From   wire.NodeID
+		Needed bool
+	}
+	// Traffic says where messages of this node's have gone since it was said last.
+	Traffic struct{ Flows []Flow }
 	// Leaving says that the node is about to stop; it withdraws its links.
 	Leaving struct{}
 )
@@ -102,7 +109,15 @@ func (AskCame) event()         {}
 func (HaveCame) event()        {}
 func (SpreadAwaited) event()   {}
 func (InterestChanged) event() {}
+func (NeedCame) event()        {}
+func (Traffic) event()         {}
 func (Leaving) event()         {}
+
+// Flow is messages that this node originated for another.
+type Flow struct {
+	To       wire.NodeID
+	Messages int
+}
 
 // Effect is something that the core wants done outside. Carrying it out never blocks.
 type Effect interface{ effect() }

@@ -19,9 +19,6 @@ func (c *Core) peer(now time.Time, id wire.NodeID) *peer {
 	return p
 }
 
-// wantsDial reports whether this node should try to open a link to p, now or at dialAt.
-func (p *peer) wantsDial() bool { return p.member && p.link == 0 && !p.dialing }
-
 func (c *Core) memberUp(now time.Time, e MemberUp) {
 	if e.Meta.ID == c.self {
 		return
@@ -36,13 +33,13 @@ func (c *Core) memberUp(now time.Time, e MemberUp) {
 	if !fresh {
 		return
 	}
+	if !p.member {
+		c.members++
+	}
 	p.member = true
 	p.knows, p.asked = 0, 0
-	p.dialWait = 0
-	p.dialAt = now
-	if c.self > p.id {
-		p.dialAt = now.Add(politeness)
-	}
+	p.dialWait, p.fails, p.failedUntil = 0, 0, time.Time{}
+	p.dialAt = c.dialFrom(now, p)
 	c.do(Notice{What: "member joined", Peer: p.id, Text: p.meta.Name})
 	c.usableDirty, c.bootsDirty = true, true // the data plane is to know the run
 	if !wasActive {
@@ -56,7 +53,9 @@ func (c *Core) memberDown(now time.Time, e MemberDown) {
 		return
 	}
 	p.member = false
+	c.members--
 	p.since = now
+	c.unchoose(now, p)
 	if e.Graceful {
 		p.reached = false
 		c.do(Notice{What: "member left", Peer: p.id, Text: p.meta.Name})
@@ -114,7 +113,12 @@ func (c *Core) linkOpened(now time.Time, e LinkOpened) {
 	default:
 		c.prober.Add(p.id, now)
 	}
+	if p.link == 0 {
+		at, _ := c.linkAt(p)
+		c.links = slices.Insert(c.links, at, p)
+	}
 	p.link, p.linkBoot = e.Link, e.Boot
+	p.opened, p.needed, p.spared, p.fails = now, true, false, 0
 	p.twin, p.lossFree = false, now
 	p.dialWait = 0
 	c.sendDigest(p.id)
@@ -128,11 +132,14 @@ func (c *Core) linkClosed(now time.Time, e LinkClosed) {
 	}
 	c.prober.Link(p.id).Failed(now)
 	c.dropLink(now, p)
-	p.dialAt = now.Add(c.jitter(dialFirst / 4))
-	if c.self > p.id {
-		p.dialAt = now.Add(politeness)
+	p.dialAt = c.dialFrom(now, p)
+	if p.dialAt.Equal(now) {
+		p.dialAt = now.Add(c.jitter(dialFirst / 4))
 	}
 }
+
+// linkAt is where p is, or would be, among those that have a link.
+func (c *Core) linkAt(p *peer) (int, bool) { return slices.BinarySearchFunc(c.links, p, byID) }
 
 // dropLink forgets the link to p; the caller knows why.
 func (c *Core) dropLink(now time.Time, p *peer) {
@@ -141,6 +148,9 @@ func (c *Core) dropLink(now time.Time, p *peer) {
 	}
 	c.prober.Remove(p.id)
 	p.link = 0
+	if at, found := c.linkAt(p); found {
+		c.links = slices.Delete(c.links, at, at+1)
+	}
 	if p.up {
 		c.linkDown(now, p, "connection lost")
 	}
@@ -181,13 +191,20 @@ func (c *Core) dialEnded(now time.Time, e Dialed) {
 	if p == nil {
 		return
 	}
-	p.dialing = false
+	if p.dialing {
+		p.dialing = false
+		c.dialing--
+	}
 	if e.OK {
 		p.dialAt = now.Add(dialFirst) // linkOpened may be on its way still
 		return
 	}
 	p.dialWait = min(max(p.dialWait*3/2, dialFirst), dialMost)
 	p.dialAt = now.Add(c.jitter(p.dialWait))
+	if p.fails++; p.fails >= failsMost && c.sparse {
+		p.failedUntil = now.Add(failedKept)
+		c.unchoose(now, p)
+	}
 }
 
 // jitter is d, give or take a quarter.
@@ -197,36 +214,24 @@ func (c *Core) jitter(d time.Duration) time.Duration {
 
 // nextDial is when the next dial is due, or zero: none is, or as many as may be are under way.
 func (c *Core) nextDial() (at time.Time) {
-	for _, p := range c.peers {
-		if p.wantsDial() && (at.IsZero() || p.dialAt.Before(at)) {
+	if c.leaving || c.dialing >= dialsAtOnce {
+		return time.Time{}
+	}
+	for p := range c.candidates {
+		if c.wantsDial(p) && (at.IsZero() || p.dialAt.Before(at)) {
 			at = p.dialAt
 		}
-	}
-	if at.IsZero() || c.leaving || c.freeDials() == 0 {
-		return time.Time{}
 	}
 	return at
 }
 
-// freeDials is how many dials may begin now.
-func (c *Core) freeDials() int {
-	free := dialsAtOnce
-	for _, p := range c.peers {
-		if p.dialing {
-			free--
-		}
-	}
-	return free
-}
-
 func (c *Core) dialDue(now time.Time) {
-	free := c.freeDials()
-	if c.leaving || free == 0 {
+	if c.leaving || c.dialing >= dialsAtOnce {
 		return
 	}
 	var due []*peer
-	for _, p := range c.peers {
-		if p.wantsDial() && !now.Before(p.dialAt) {
+	for p := range c.candidates {
+		if c.wantsDial(p) && !now.Before(p.dialAt) {
 			due = append(due, p)
 		}
 	}
@@ -234,8 +239,9 @@ func (c *Core) dialDue(now time.Time) {
 		return
 	}
 	slices.SortFunc(due, func(a, b *peer) int { return cmp.Or(a.dialAt.Compare(b.dialAt), byID(a, b)) })
-	for _, p := range due[:min(len(due), free)] {
+	for _, p := range due[:min(len(due), dialsAtOnce-c.dialing)] {
 		p.dialing = true
+		c.dialing++
 		c.do(Dial{Peer: p.id, Addr: p.addrs.Addr})
 	}
 }
@@ -290,10 +296,10 @@ func (c *Core) noteActivity(e Activity) {
 // broken often comes up all the same where no route leads to its node: after a stall or an outage of all its links a node would be cut off for
 // longer than messages live.
 func (c *Core) measure(now time.Time) {
-	for id, p := range c.peers {
-		if p.link != 0 && !p.up {
-			if _, reachable := c.table.Lookup(id); !reachable {
-				c.prober.Link(id).Release()
+	for _, p := range c.links {
+		if !p.up {
+			if _, reachable := c.table.Lookup(p.id); !reachable {
+				c.prober.Link(p.id).Release()
 			}
 		}
 	}
@@ -323,15 +329,10 @@ func (c *Core) introduceStrangers(now time.Time) {
 	if c.leaving {
 		return
 	}
-	var strangers []*peer
-	for _, p := range c.peers {
+	for _, p := range c.links {
 		if p.up && !p.member && now.Sub(p.since) > introEvery {
-			strangers = append(strangers, p)
+			c.do(Introduce{p.id})
 		}
-	}
-	slices.SortFunc(strangers, byID)
-	for _, p := range strangers {
-		c.do(Introduce{p.id})
 	}
 }
 
@@ -350,6 +351,9 @@ func (c *Core) sweep(now time.Time) {
 	}
 	slices.SortFunc(gone, byID)
 	for _, p := range gone {
+		if p.dialing {
+			c.dialing--
+		}
 		delete(c.peers, p.id)
 		c.store.forget(p.id)
 		c.do(Forgot{p.id})

@@ -65,7 +65,7 @@ func TestAdvertisement(t *testing.T) {
 	if len(told) != 1 || told[0].Version != version+1 || told[0].Base != 0 {
 		t.Fatalf("a lost link is told %d times at once", len(told))
 	}
-	if links, err := wire.ParseLinks(told[0].Body); err != nil || len(links) != 1 || links[0].To != r.id(3) {
+	if links, _, err := wire.ParseLinks(told[0].Body); err != nil || len(links) != 1 || links[0].To != r.id(3) {
 		t.Errorf("told %v, %v", links, err)
 	}
 	r.step(r.open(4, 1))

@@ -74,8 +74,9 @@ func (c *Core) use(records []wire.Record) {
 	for _, r := range records {
 		switch {
 		case r.Kind == wire.RecordLinks && r.Base == 0:
-			if links, err := wire.ParseLinks(r.Body); err == nil {
+			if links, place, err := wire.ParseLinks(r.Body); err == nil {
 				c.setLinks(r.Origin, links)
+				c.peers[r.Origin].place = place
 			}
 		case r.Kind == wire.RecordInterest && r.Base == 0:
 			if f, err := interest.ParseFull(r.Body); err == nil {
@@ -93,12 +94,11 @@ func (c *Core) use(records []wire.Record) {
 func (c *Core) spread(r wire.Record, from wire.NodeID) {
 	c.do(Announce{wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}})
 	var to []wire.NodeID
-	for id, p := range c.peers {
-		if p.up && id != from && id != r.Origin && (from == 0 || c.passesOn(r.Origin, from, id)) {
+	for _, p := range c.links {
+		if id := p.id; p.up && id != from && id != r.Origin && (from == 0 || c.passesOn(r.Origin, from, id)) {
 			to = append(to, id)
 		}
 	}
-	slices.Sort(to) // invariant 1: a map's order is another each time
 	frame := wire.AppendRecords(nil, r.Raw)
 	for _, id := range to {
 		c.do(SendControl{id, frame})
@@ -234,15 +234,14 @@ func (c *Core) exchange(now time.Time) {
 	}
 	c.digestAt = now.Add(c.jitter(digestPause))
 	var up []wire.NodeID
-	for id, p := range c.peers {
+	for _, p := range c.links {
 		if p.up {
-			up = append(up, id)
+			up = append(up, p.id)
 		}
 	}
 	if len(up) == 0 {
 		return
 	}
-	slices.Sort(up)
 	to := up[c.rnd.IntN(len(up))]
 	c.sendDigest(to)
 	c.do(CompareShared{to})

@@ -38,7 +38,7 @@ type node struct {
 	index   *interest.Index
 	inbox   []core.Event
 	wakeAt  time.Duration
-	spins   int // steps in a row that were due at once and did nothing
+	spins   int    // steps in a row that were due at once and did nothing
 	opened  uint64 // links so far
 	links   map[int]*link
 	sorted  []*link // the same, by peer
@@ -76,7 +76,7 @@ func (n *node) begin() {
 	n.inbox, n.spins, n.table, n.usable = nil, 0, nil, nil
 	n.links, n.sorted, n.rumours, n.wanted = map[int]*link{}, nil, rumour.Queue{}, map[string]bool{}
 	n.core = core.New(core.Config{
-		Key: n.key, Meta: n.meta(), Index: n.index, Timing: n.cfg.Timing, Rand: rand.New(rand.NewPCG(n.cfg.Seed, uint64(n.i)<<32|n.boot)),
+		Key: n.key, Meta: n.meta(), Index: n.index, Timing: n.cfg.Timing, FullMesh: n.cfg.FullMesh, Rand: rand.New(rand.NewPCG(n.cfg.Seed, uint64(n.i)<<32|n.boot)),
 	}, n.time())
 	n.wake(n.now + n.upTo(gather))
 	n.swim = newMembers(n)
@@ -213,6 +213,14 @@ func (n *node) receive(from wire.NodeID, frame []byte) {
 			panic(fmt.Sprintf("scale: %v", err))
 		}
 		n.recordsCame(from, records)
+		return
+	}
+	if wire.Kind(frame[0]) == wire.KindNeed {
+		needed, err := wire.ParseNeed(frame)
+		if err != nil {
+			panic(fmt.Sprintf("scale: %v", err))
+		}
+		n.post(core.NeedCame{From: from, Needed: needed})
 		return
 	}
 	kind, d, err := wire.ParseDigest(frame)

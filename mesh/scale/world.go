@@ -21,6 +21,8 @@ type Config struct {
 	Jitter float64        // mean of what a packet is late, as a share of its delay: exponential, as queues make it
 	Loss   float64        // of packets, one way
 	Timing latency.Config // of the nodes
+	// FullMesh is up to how many nodes all are linked; default core.DefaultFullMesh.
+	FullMesh int
 	// Clock tells the time that this computer has spent, for what a step of a node costs; nil: it is not measured. The run does not depend on it.
 	Clock func() time.Duration
 }

@@ -31,6 +31,10 @@ const (
 	KindHave    Kind = 10
 	KindCompare Kind = 11 // a Shared with a digest of what its sender holds
 	KindShare   Kind = 12 // a Shared with a part of it
+	KindNeed    Kind = 13 // a Need
+	KindNews    Kind = 14 // a Digest of what its sender holds newly, for the receiver to ask for what it lacks
+	KindSums    Kind = 15 // Sums of all that its sender holds
+	KindPart    Kind = 16 // a Digest of the classes in which the sums of two nodes differ
 )
 
 // AppendFrame appends head and tail as one length-prefixed frame. They must not both be empty.
@@ -89,6 +93,14 @@ func (r *reader) byte() byte {
 		return b[0]
 	}
 	return 0
+}
+
+func (r *reader) uint16() uint16 {
+	b := r.take(2)
+	if b == nil {
+		return 0
+	}
+	return binary.BigEndian.Uint16(b)
 }
 
 func (r *reader) uint32() uint32 {

@@ -21,13 +21,16 @@ type Digest struct {
 
 // IsDigest reports whether frames of this kind are digests, whatever is meant by them.
 func (k Kind) IsDigest() bool {
-	return k == KindDigest || k == KindWant || k == KindAsk || k == KindHave
+	return k == KindDigest || k == KindWant || k == KindAsk || k == KindHave || k == KindNews
 }
 
-// AppendDigest appends the digest under the given kind: KindDigest for all that a node holds, KindWant for what it asks for, KindAsk for versions that
-// the receiver is to confirm once it holds them or later ones, KindHave to confirm.
+// AppendDigest appends the digest under the given kind: KindDigest or KindNews for what a node holds, KindWant for what it asks for, KindAsk for versions
+// that the receiver is to confirm once it holds them or later ones, KindHave to confirm.
 func AppendDigest(dst []byte, kind Kind, d *Digest) []byte {
-	dst = append(dst, byte(kind))
+	return appendEntries(append(dst, byte(kind)), d)
+}
+
+func appendEntries(dst []byte, d *Digest) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(d.From))
 	dst = binary.AppendUvarint(dst, uint64(len(d.Entries)))
 	for _, e := range d.Entries {
@@ -39,13 +42,21 @@ func AppendDigest(dst []byte, kind Kind, d *Digest) []byte {
 	return dst
 }
 
-// ParseDigest reads a Digest, Want, Ask or Have frame and says which of them it is.
+// ParseDigest reads a Digest, News, Want, Ask or Have frame and says which of them it is.
 func ParseDigest(b []byte) (Kind, Digest, error) {
 	r := reader{b: b}
 	kind := Kind(r.byte())
 	if r.err == nil && !kind.IsDigest() {
 		r.fail(fmt.Errorf("%w: kind %d", ErrMalformed, kind))
 	}
+	d := r.digest()
+	if err := r.done(); err != nil {
+		return 0, Digest{}, fmt.Errorf("digest: %w", err)
+	}
+	return kind, d, nil
+}
+
+func (r *reader) digest() Digest {
 	d := Digest{From: NodeID(r.uint64())}
 	if r.err == nil && d.From == 0 {
 		r.fail(fmt.Errorf("%w: no sender", ErrMalformed))
@@ -63,10 +74,7 @@ func ParseDigest(b []byte) (Kind, Digest, error) {
 		}
 		d.Entries = append(d.Entries, e)
 	}
-	if err := r.done(); err != nil {
-		return 0, Digest{}, fmt.Errorf("digest: %w", err)
-	}
-	return kind, d, nil
+	return d
 }
 
 // Probe is a datagram that measures a link; its echo returns it with the time it rested at the peer.

@@ -2,9 +2,9 @@
 //
 // # Where each message travels
 //
-//	lane streams     length-prefixed frames: Message, Records, Digest, Want, Ask, Have, Compare, Share (AppendFrame, SplitFrame)
+//	lane streams     length-prefixed frames: Message, Records, News, Want, Ask, Have, Sums, Part, Need, Compare, Share (AppendFrame, SplitFrame)
 //	link datagrams   Probe and Echo, one each
-//	SWIM user data   Records or Digest, one each, as piggyback
+//	SWIM user data   Digest, one each, as piggyback; Sums in push/pull
 //	SWIM metadata    Meta
 //
 // A frame on a lane is a uvarint length and that many bytes, at least one; the first byte is the Kind. Versions are agreed
@@ -50,14 +50,27 @@
 //
 //	link count uvarint | for each link: to 8, cost uvarint (µs, one way, 1 to 2^32-1)
 //
-// with the links ascending by to. The body of an interest record is specified by package interest.
+// with the links ascending by to; then the place of its origin, where that is of use:
 //
-// # Records, Digest, Want, Ask, Have
+//	axes 2 each (0.1 ms, signed), 5 of them | height 2 (0.1 ms) | error 1 (percent, at least 1)
+//
+// The body of an interest record is specified by package interest.
+//
+// # Records, Digest, News, Want, Ask, Have
 //
 //	kind 1 | record, record ...
 //	kind 1 | from 8 | entry count uvarint | for each entry: origin 8, record kind 1, boot uvarint, version uvarint
 //
-// Digest, Want, Ask and Have differ in kind alone.
+// Digest, News, Want, Ask and Have differ in kind alone.
+//
+// # Sums, Part, Need
+//
+//	kind 1 | from 8 | record count uvarint | sum 4, for each of 64 classes
+//	kind 1 | reply 1 (0 or 1) | classes 8 (bit i: class i) | from 8 | entry count uvarint | entries as of a Digest
+//	kind 1 | needed 1 (0 or 1)
+//
+// A record's class is the first 6 bits of its origin. The sum of a class is that of its records' sums, modulo 2^32; a record's is the upper half of a
+// hash of its origin, kind, boot and version (Sums.Add).
 //
 // # Compare, Share
 //

@@ -75,9 +75,14 @@ func FuzzParseRecords(f *testing.F) {
 func FuzzParseLinks(f *testing.F) {
 	seed(f, "links")
 	f.Add(AppendLinks(nil, nil))
+	f.Add(AppendPlace(AppendLinks(nil, []Link{{1, 2}}), Place{Axes: [PlaceAxes]int16{1, -1}, Error: 1}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if links, err := ParseLinks(b); err == nil {
-			same(t, AppendLinks(nil, links), b)
+		if links, place, err := ParseLinks(b); err == nil {
+			again := AppendLinks(nil, links)
+			if place != (Place{}) {
+				again = AppendPlace(again, place)
+			}
+			same(t, again, b)
 		}
 	})
 }
@@ -96,6 +101,33 @@ func FuzzParseShared(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := ParseShared(b); err == nil {
 			same(t, AppendShared(nil, &s), b)
+		}
+	})
+}
+
+func FuzzParseSums(f *testing.F) {
+	seed(f, "sums")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := ParseSums(b); err == nil {
+			same(t, AppendSums(nil, &s), b)
+		}
+	})
+}
+
+func FuzzParsePart(f *testing.F) {
+	seed(f, "part")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if p, err := ParsePart(b); err == nil {
+			same(t, AppendPart(nil, &p), b)
+		}
+	})
+}
+
+func FuzzParseNeed(f *testing.F) {
+	seed(f, "need")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if needed, err := ParseNeed(b); err == nil {
+			same(t, AppendNeed(nil, needed), b)
 		}
 	})
 }

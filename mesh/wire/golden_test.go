@@ -37,6 +37,7 @@ func vectors() []vector {
 		Tenant: []byte{}, Channel: []byte{}, Destinations: []Destination{{ID: 2}}, Payload: []byte{},
 	}
 	links := []Link{{2, 1}, {0xff00000000000000, 300_000}}
+	place := Place{Axes: [PlaceAxes]int16{1, -1, 32767, -32768, 256}, Height: 5, Error: 7}
 	records := []Record{
 		signed(Record{Boot: 300, Kind: RecordLinks, Version: 7, Body: AppendLinks(nil, links)}),
 		signed(Record{Boot: 300, Kind: RecordInterest, Version: 8, Base: 7, Body: []byte{0xde, 0xad}}),
@@ -45,6 +46,11 @@ func vectors() []vector {
 		{Origin: 0xa1, Kind: RecordLinks, Stamp: Stamp{Boot: 300, Version: 7}},
 		{Origin: 0xa1, Kind: RecordInterest, Stamp: Stamp{Boot: 300, Version: 128}},
 	}}
+	sums := Sums{From: 0x0102030405060708}
+	for _, e := range append(slices.Clone(digest.Entries), DigestEntry{Origin: 0xff00000000000000, Kind: RecordLinks, Stamp: Stamp{Boot: 1, Version: 1}}) {
+		sums.Add(e)
+	}
+	part := Part{Reply: true, Classes: 3, Digest: digest}
 	want := Digest{From: 0x0102030405060708, Entries: []DigestEntry{{Origin: 0xa2, Kind: RecordInterest}}}
 	probe := Probe{Kind: KindProbe, Seq: 7, Sent: 1_700_000_000_123_456_789}
 	echo := Probe{Kind: KindEcho, Seq: 1<<32 - 2, Sent: -2, Held: 1500 * time.Microsecond}
@@ -125,7 +131,15 @@ func vectors() []vector {
 			ff 00 00 00 00 00 00 00 e0 a7 12`,
 		append: func(dst []byte) []byte { return AppendLinks(dst, links) },
 		parse:  parseLinks,
-		value:  links, uvarints: []int{0, 9, 20}, trailing: ErrTrailing,
+		value:  links, uvarints: []int{0, 9, 20}, trailing: ErrTruncated,
+	}, {
+		name: "links with a place",
+		hex: `01
+			00 00 00 00 00 00 00 02 01
+			00 01 ff ff 7f ff 80 00 01 00 00 05 07`,
+		append: func(dst []byte) []byte { return AppendPlace(AppendLinks(dst, links[:1]), place) },
+		parse:  parsePlaced,
+		value:  placed{links[:1], place}, uvarints: []int{0, 9}, whole: []int{10}, trailing: ErrTrailing,
 	}, {
 		name: "digest",
 		hex: `03 01 02 03 04 05 06 07 08
@@ -191,6 +205,28 @@ func vectors() []vector {
 		parse:  parseShared,
 		value:  share, uvarints: []int{2}, trailing: ErrTrailing,
 	}, {
+		name: "sums",
+		hex: `0f 01 02 03 04 05 06 07 08 03
+			a9 eb 5c 62` + strings.Repeat(" 00", 4*62) + ` a6 e1 49 59`,
+		append: func(dst []byte) []byte { return AppendSums(dst, &sums) },
+		parse:  parseSums,
+		value:  sums, uvarints: []int{9}, trailing: ErrTrailing,
+	}, {
+		name: "part",
+		hex: `10 01 00 00 00 00 00 00 00 03 01 02 03 04 05 06 07 08
+			02
+			00 00 00 00 00 00 00 a1 01 ac 02 07
+			00 00 00 00 00 00 00 a1 02 ac 02 80 01`,
+		append: func(dst []byte) []byte { return AppendPart(dst, &part) },
+		parse:  parsePart,
+		value:  part, uvarints: []int{18, 29, 30, 41, 43}, trailing: ErrTrailing,
+	}, {
+		name:   "need",
+		hex:    `0d 01`,
+		append: func(dst []byte) []byte { return AppendNeed(dst, true) },
+		parse:  parseNeed,
+		value:  true, trailing: ErrTrailing,
+	}, {
 		name:   "frame",
 		hex:    `05 03 01 02 03 04`,
 		append: func(dst []byte) []byte { return AppendFrame(dst, []byte{3, 1}, []byte{2, 3, 4}) },
@@ -212,9 +248,28 @@ func parseDigest(b []byte) (any, error) {
 
 func parseShared(b []byte) (any, error) { return ParseShared(b) }
 
+func parseSums(b []byte) (any, error) { return ParseSums(b) }
+
+func parsePart(b []byte) (any, error) { return ParsePart(b) }
+
+func parseNeed(b []byte) (any, error) { return ParseNeed(b) }
+
 func parseRecords(b []byte) (any, error) { return ParseRecords(b) }
 
-func parseLinks(b []byte) (any, error) { return ParseLinks(b) }
+func parseLinks(b []byte) (any, error) {
+	links, _, err := ParseLinks(b)
+	return links, err
+}
+
+func parsePlaced(b []byte) (any, error) {
+	links, place, err := ParseLinks(b)
+	return placed{links, place}, err
+}
+
+type placed struct {
+	links []Link
+	place Place
+}
 
 func parseProbe(b []byte) (any, error) { return ParseProbe(b) }
 

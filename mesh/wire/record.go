@@ -155,8 +155,27 @@ func AppendLinks(dst []byte, links []Link) []byte {
 	return dst
 }
 
-// ParseLinks reads the body of a links record: sorted, no repeats, no node zero, every cost over zero.
-func ParseLinks(b []byte) ([]Link, error) {
+// Place is a node's network coordinate, so chosen that round trips are about the distances between places: a point and its height above it, after
+// Dabek et al. (Vivaldi, SIGCOMM 2004). Error is what share of a round trip it is off by, in percent and at least 1; a Place without one is unknown.
+type Place struct {
+	Axes   [PlaceAxes]int16 // 0.1 ms
+	Height uint16           // 0.1 ms
+	Error  uint8
+}
+
+// PlaceAxes is how many dimensions places have.
+const PlaceAxes = 5
+
+// AppendPlace appends a place that is known to the body of a links record.
+func AppendPlace(dst []byte, p Place) []byte {
+	for _, v := range p.Axes {
+		dst = binary.BigEndian.AppendUint16(dst, uint16(v))
+	}
+	return append(binary.BigEndian.AppendUint16(dst, p.Height), p.Error)
+}
+
+// ParseLinks reads the body of a links record: sorted, no repeats, no node zero, every cost over zero; then the node's place, if it is told.
+func ParseLinks(b []byte) ([]Link, Place, error) {
 	r := reader{b: b}
 	n := r.count(MaxLinks, 9)
 	out := make([]Link, 0, n)
@@ -173,8 +192,23 @@ func ParseLinks(b []byte) ([]Link, error) {
 		out = append(out, Link{to, uint32(cost)})
 		last = to
 	}
-	if err := r.done(); err != nil {
-		return nil, fmt.Errorf("links: %w", err)
+	var place Place
+	if r.err == nil && len(r.b) > 0 {
+		place = r.place()
 	}
-	return out, nil
+	if err := r.done(); err != nil {
+		return nil, Place{}, fmt.Errorf("links: %w", err)
+	}
+	return out, place, nil
+}
+
+func (r *reader) place() (p Place) {
+	for i := range p.Axes {
+		p.Axes[i] = int16(r.uint16())
+	}
+	p.Height, p.Error = r.uint16(), r.byte()
+	if r.err == nil && p.Error == 0 {
+		r.fail(fmt.Errorf("%w: a place without error", ErrMalformed))
+	}
+	return p
 }

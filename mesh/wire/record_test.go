@@ -146,7 +146,7 @@ func TestLinksLimits(t *testing.T) {
 		for i := range links {
 			links[i] = Link{NodeID(i + 1), 1<<32 - 1}
 		}
-		got, err := ParseLinks(AppendLinks(nil, links))
+		got, _, err := ParseLinks(AppendLinks(nil, links))
 		if !errors.Is(err, want) || want == nil && !slices.Equal(got, links) {
 			t.Errorf("%d links: %v, want %v", n, err, want)
 		}
@@ -161,7 +161,7 @@ func TestLinksMalformed(t *testing.T) {
 		"no cost":        {{5, 0}},
 		"zero after all": {{5, 1}, {0, 1}},
 	} {
-		if got, err := ParseLinks(AppendLinks(nil, links)); got != nil || !errors.Is(err, ErrMalformed) {
+		if got, _, err := ParseLinks(AppendLinks(nil, links)); got != nil || !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, ErrMalformed)
 		}
 	}
@@ -169,7 +169,7 @@ func TestLinksMalformed(t *testing.T) {
 		"01 00 00 00 00 00 00 00 05 ff ff ff ff 0f": nil,
 		"01 00 00 00 00 00 00 00 05 80 80 80 80 10": ErrMalformed, // a cost of 2^32 µs
 	} {
-		if _, err := ParseLinks(unhex(t, text)); !errors.Is(err, want) {
+		if _, _, err := ParseLinks(unhex(t, text)); !errors.Is(err, want) {
 			t.Errorf("% s: %v, want %v", text, err, want)
 		}
 	}

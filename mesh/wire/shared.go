@@ -16,7 +16,9 @@ type Shared struct {
 func (k Kind) IsShared() bool { return k == KindCompare || k == KindShare }
 
 // IsControl reports whether frames of this kind travel in the control lane by themselves.
-func (k Kind) IsControl() bool { return k == KindRecords || k.IsDigest() || k.IsShared() }
+func (k Kind) IsControl() bool {
+	return k == KindRecords || k.IsDigest() || k.IsShared() || k == KindNeed || k == KindSums || k == KindPart
+}
 
 // AppendShared appends the frame. Its body must be within MaxShared.
 func AppendShared(dst []byte, s *Shared) []byte {
@@ -34,11 +36,7 @@ func ParseShared(b []byte) (Shared, error) {
 	if r.err == nil && !s.Kind.IsShared() {
 		r.fail(fmt.Errorf("%w: kind %d", ErrMalformed, s.Kind))
 	}
-	flag := r.byte()
-	if r.err == nil && flag > 1 {
-		r.fail(fmt.Errorf("%w: flag %d", ErrMalformed, flag))
-	}
-	s.Flag = flag == 1
+	s.Flag = r.flag()
 	s.Body = slices.Clone(r.text(MaxShared))
 	if err := r.done(); err != nil {
 		return Shared{}, fmt.Errorf("shared: %w", err)

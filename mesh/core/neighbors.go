@@ -1,0 +1,393 @@
+package core
+
+import (
+	"cmp"
+	"encoding/binary"
+	"hash/fnv"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/fastpubsub/fastpubsub/latency"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
+
+// DefaultFullMesh is up to how many nodes all are linked to each other.
+const DefaultFullMesh = 128
+
+// How a node chooses its neighbours in a larger mesh.
+const (
+	nearLinks    = 12               // to the nearest, apart from those that another neighbour leads to as well
+	randomLinks  = 4                // to any, the same ones as long as they live: they keep the mesh in one piece, and show the way to what is near
+	demandLinks  = 32               // most, to where this node's messages go
+	demandKept   = time.Minute      // after the last message
+	detourWorth  = 1.5              // a node so many times nearer to a neighbour than to this one needs no link of its own
+	keptWorth    = 0.8              // neighbours count as so much nearer than they are: nothing changes for little
+	changesMost  = 4                // near neighbours exchanged at a time
+	sparedMost   = 8                // links given up at a time
+	chooseSoon   = 2 * time.Second  // between the first choices, while little is known
+	chooseEarly  = 5                // of those
+	chooseEvery  = 15 * time.Second // between later ones
+	restAfter    = 30 * time.Second // a link that carried nothing for so long, and is as old, may be given up
+	measuredKept = 10 * time.Minute // how long it is known what a link cost that was given up
+	failsMost    = 3                // dials in a row that fail before another neighbour is chosen
+	failedKept   = 5 * time.Minute  // and how long the node is not chosen then
+	placeEvery   = 500 * time.Millisecond
+	placePause   = 10 * time.Second // between two records that tell a new place alone
+	placeMoved   = 10 * time.Millisecond
+	sizeGrain    = 8 // the mesh is full again when it is smaller than the limit by one part of so many
+)
+
+// demand is how much this node sends to another.
+type demand struct {
+	rate float64 // messages a second, on average
+	last time.Time
+}
+
+// Sparse reports whether the mesh is too large for links between all, so that the core needs to know of Traffic.
+func (c *Core) Sparse() bool { return c.sparse }
+
+// wantsLink reports whether this node wants a link to p of its own accord.
+func (c *Core) wantsLink(p *peer) bool { return !c.sparse || c.wanted[p.id] || p.demanded }
+
+// wantsDial reports whether this node should try to open a link to p, now or at dialAt.
+func (c *Core) wantsDial(p *peer) bool {
+	return p.member && p.link == 0 && !p.dialing && c.wantsLink(p)
+}
+
+// candidates yields the peers that may be dialled.
+func (c *Core) candidates(yield func(*peer) bool) {
+	if !c.sparse {
+		for _, p := range c.peers {
+			if !yield(p) {
+				return
+			}
+		}
+		return
+	}
+	for id := range c.wanted {
+		if p := c.peers[id]; p != nil && !yield(p) {
+			return
+		}
+	}
+	for id := range c.demands {
+		if p := c.peers[id]; p != nil && p.demanded && !c.wanted[id] && !yield(p) {
+			return
+		}
+	}
+}
+
+// settleSize decides whether all nodes are to be linked.
+func (c *Core) settleSize(now time.Time) {
+	nodes, most := c.members+1, c.fullMesh
+	if c.sparse {
+		most = c.fullMesh * (sizeGrain - 1) / sizeGrain
+	}
+	sparse := nodes > most
+	if sparse == c.sparse {
+		return
+	}
+	c.sparse, c.choices = sparse, 0
+	c.chooseAt = now
+	if sparse {
+		return
+	}
+	clear(c.wanted)
+	clear(c.demands)
+	c.chooseAt = time.Time{}
+	for _, p := range c.peers {
+		p.demanded = false
+		if p.member && p.link == 0 && !p.dialing {
+			p.dialAt = c.dialFrom(now, p)
+		}
+	}
+	for _, p := range c.links {
+		c.tellNeed(p, true)
+	}
+}
+
+// dialFrom is when a node that has no link is first to be dialled: where both ends want it, the larger ID leaves it to the smaller.
+func (c *Core) dialFrom(now time.Time, p *peer) time.Time {
+	if c.self > p.id && !c.sparse {
+		return now.Add(politeness)
+	}
+	return now
+}
+
+// choose chooses this node's neighbours in a large mesh, now and then.
+func (c *Core) choose(now time.Time) {
+	if !c.sparse || now.Before(c.chooseAt) {
+		return
+	}
+	if c.choices++; c.choices < chooseEarly {
+		c.chooseAt = now.Add(c.jitter(chooseSoon))
+	} else {
+		c.chooseAt = now.Add(c.jitter(chooseEvery))
+	}
+	c.forgetDemands(now)
+	wanted := map[wire.NodeID]bool{}
+	ranked := c.ranked(now)
+	near := c.nearest(now)
+	for _, p := range near {
+		wanted[p.id] = true
+	}
+	for i, p := range ranked { // where too little is known to tell who is near, more of any
+		if i >= randomLinks && len(wanted) >= nearLinks {
+			break
+		}
+		wanted[p.id] = true
+	}
+	for id := range wanted {
+		if p := c.peers[id]; !c.wanted[id] && p.link == 0 && !p.demanded {
+			p.dialAt, p.dialWait, p.fails = now, 0, 0
+		}
+	}
+	c.wanted = wanted
+	c.spare(now)
+}
+
+// ranked are the members by a hash of this node and them, which for each node gives another order that stays.
+func (c *Core) ranked(now time.Time) []*peer {
+	type ranked struct {
+		*peer
+		rank uint64
+	}
+	var all []ranked
+	for _, p := range c.peers {
+		if p.eligible(now) {
+			all = append(all, ranked{p, pairRank(c.self, p.id)})
+		}
+	}
+	slices.SortFunc(all, func(a, b ranked) int { return cmp.Or(cmp.Compare(a.rank, b.rank), byID(a.peer, b.peer)) })
+	out := make([]*peer, 0, nearLinks+randomLinks)
+	for _, r := range all[:min(len(all), cap(out))] {
+		out = append(out, r.peer)
+	}
+	return out
+}
+
+func pairRank(a, b wire.NodeID) uint64 {
+	h := fnv.New64a()
+	var buf [16]byte
+	binary.BigEndian.PutUint64(buf[:], uint64(a))
+	binary.BigEndian.PutUint64(buf[8:], uint64(b))
+	_, _ = h.Write(buf[:])
+	return h.Sum64()
+}
+
+// eligible reports whether a link to the node may be chosen.
+func (p *peer) eligible(now time.Time) bool { return p.member && !now.Before(p.failedUntil) }
+
+// distance is a node and what a link to it costs, or would.
+type distance struct {
+	*peer
+	cost uint32
+}
+
+// nearest are the nearest nodes, but for those to which one of them is so much nearer that a link would add little: a node then has neighbours in all
+// directions (the pruning of Malkov and Yashunin's HNSW, and of spanners before). Few are exchanged at a time.
+func (c *Core) nearest(now time.Time) []*peer {
+	var known []distance
+	own := c.place.Place()
+	for _, p := range c.peers {
+		if !p.eligible(now) {
+			continue
+		}
+		if cost := c.estimate(now, own, p); cost != math.MaxUint32 {
+			if c.wanted[p.id] {
+				cost = uint32(keptWorth * float64(cost))
+			}
+			known = append(known, distance{p, cost})
+		}
+	}
+	slices.SortFunc(known, func(a, b distance) int { return cmp.Or(cmp.Compare(a.cost, b.cost), byID(a.peer, b.peer)) })
+	var chosen []*peer
+	fresh := 0
+	for _, d := range known {
+		if len(chosen) == nearLinks {
+			break
+		}
+		if len(chosen) >= 2 && slices.ContainsFunc(chosen, func(k *peer) bool { return detourWorth*float64(c.between(k, d.peer)) < float64(d.cost) }) {
+			continue
+		}
+		if d.link == 0 && !c.wanted[d.id] {
+			if fresh == changesMost && c.choices > chooseEarly {
+				continue
+			}
+			fresh++
+		}
+		chosen = append(chosen, d.peer)
+	}
+	return chosen
+}
+
+// estimate is what a link to p costs: as measured, else as the places of both and the paths known let expect, whichever is less.
+func (c *Core) estimate(now time.Time, own wire.Place, p *peer) uint32 {
+	if p.up {
+		return c.prober.Link(p.id).Cost()
+	}
+	if !p.measuredAt.IsZero() && now.Sub(p.measuredAt) < measuredKept {
+		return p.measured
+	}
+	cost := uint32(math.MaxUint32)
+	if r, ok := c.table.Lookup(p.id); ok {
+		cost = r.Cost
+	}
+	return min(cost, c.placeCost(own, p.place))
+}
+
+// placeCost is what a link between two places costs, the greatest number if one is not known.
+func (c *Core) placeCost(a, b wire.Place) uint32 {
+	rtt := latency.RoundTrip(a, b)
+	if rtt == 0 {
+		return math.MaxUint32
+	}
+	return uint32((rtt/2 + c.hop) / time.Microsecond)
+}
+
+// between is what the way between two other nodes costs.
+func (c *Core) between(a, b *peer) uint32 {
+	cost := c.placeCost(a.place, b.place)
+	if known, ok := c.planner.Between(a.id, b.id); ok {
+		cost = min(cost, known)
+	}
+	return cost
+}
+
+// spare tells the far ends of links whether this node needs them, and closes those that neither end does.
+func (c *Core) spare(now time.Time) {
+	spared := 0
+	for _, p := range slices.Clone(c.links) {
+		needed := c.wantsLink(p) || now.Sub(p.opened) < restAfter || now.Sub(p.used) < restAfter
+		if !needed && p.needed {
+			if spared++; spared > sparedMost {
+				continue
+			}
+		}
+		c.tellNeed(p, needed)
+		c.closeSpared(now, p)
+	}
+}
+
+func (c *Core) tellNeed(p *peer, needed bool) {
+	if p.needed != needed {
+		p.needed = needed
+		c.do(SendControl{p.id, wire.AppendNeed(nil, needed)})
+	}
+}
+
+// needCame takes a neighbour's word whether it needs the link.
+func (c *Core) needCame(now time.Time, e NeedCame) {
+	if p := c.peers[e.From]; p != nil && p.link != 0 {
+		p.spared = !e.Needed
+		c.closeSpared(now, p)
+	}
+}
+
+// closeSpared closes a link that neither end needs.
+func (c *Core) closeSpared(now time.Time, p *peer) {
+	if p.needed || !p.spared || !c.sparse {
+		return
+	}
+	if p.up {
+		p.measured, p.measuredAt = c.prober.Link(p.id).Cost(), now
+	}
+	c.do(CloseLink{p.id, p.link})
+	c.dropLink(now, p)
+}
+
+// trafficCame notes where this node's messages go; the links there are opened at once and kept while they are used.
+func (c *Core) trafficCame(now time.Time, e Traffic) {
+	if !c.sparse {
+		return
+	}
+	for _, f := range e.Flows {
+		if p := c.peers[f.To]; p == nil || !p.member {
+			continue
+		}
+		d := c.demands[f.To]
+		if d == nil {
+			d = &demand{last: now}
+			c.demands[f.To] = d
+		}
+		aged := math.Exp2(-now.Sub(d.last).Seconds() / 10)
+		d.rate = d.rate*aged + float64(f.Messages)
+		d.last = now
+	}
+	c.meetDemands(now)
+}
+
+func (c *Core) forgetDemands(now time.Time) {
+	for id, d := range c.demands {
+		if now.Sub(d.last) > demandKept {
+			delete(c.demands, id)
+			if p := c.peers[id]; p != nil {
+				p.demanded = false
+			}
+		}
+	}
+	c.meetDemands(now)
+}
+
+// meetDemands wants links to where most messages go.
+func (c *Core) meetDemands(now time.Time) {
+	type flow struct {
+		*peer
+		rate float64
+	}
+	flows := make([]flow, 0, len(c.demands))
+	for id, d := range c.demands {
+		p := c.peers[id]
+		if p == nil || !p.member {
+			continue
+		}
+		rate := d.rate * math.Exp2(-now.Sub(d.last).Seconds()/10)
+		if p.demanded {
+			rate *= 2 // a link in use is not given up for one that is used little more
+		}
+		flows = append(flows, flow{p, rate})
+	}
+	slices.SortFunc(flows, func(a, b flow) int { return cmp.Or(cmp.Compare(b.rate, a.rate), byID(a.peer, b.peer)) })
+	for i, f := range flows {
+		demanded := i < demandLinks && now.Compare(f.failedUntil) >= 0
+		if demanded && !f.demanded && f.link == 0 {
+			f.dialAt, f.dialWait, f.fails = now, 0, 0
+		}
+		f.demanded = demanded
+		if demanded && f.link != 0 {
+			c.tellNeed(f.peer, true)
+		}
+	}
+}
+
+// unchoose gives up a node as a neighbour of choice; another is chosen soon.
+func (c *Core) unchoose(now time.Time, p *peer) {
+	if c.wanted[p.id] && now.Add(chooseSoon).Before(c.chooseAt) {
+		c.chooseAt = now.Add(c.jitter(chooseSoon))
+	}
+	delete(c.wanted, p.id)
+	delete(c.demands, p.id)
+	p.demanded = false
+}
+
+// observePlace moves this node's place by what the link to p has measured.
+func (c *Core) observePlace(now time.Time, p *peer) {
+	if now.Sub(p.placedAt) < placeEvery {
+		return
+	}
+	p.placedAt = now
+	c.place.Observe(p.place, c.prober.Link(p.id).Stats().SRTT, c.rnd)
+}
+
+// strayed reports whether this node's place has moved so far from where others take it to be that they are to be told.
+func (c *Core) strayed(now time.Time) bool {
+	if !c.sparse || now.Sub(c.toldAt) < placePause {
+		return false
+	}
+	own, told := c.place.Place(), c.told
+	if own.Error == 0 || told.Error == 0 {
+		return own.Error != told.Error
+	}
+	own.Height, told.Height = 0, 0
+	return latency.RoundTrip(own, told) > placeMoved
+}
