@@ -18,9 +18,11 @@ type Planner struct {
 	graph   graph
 	vectors [][]Link // by index in graph.ids: as last seen in the database, which never modifies them
 	index   map[wire.NodeID]int32
+	own     *source   // of self; nil if it is not in the database
 	near    []*source // ascending by node: the neighbors that can be alternates
-	changes []change  // of links, not yet seen by near
-	lost    []Pair
+	changes []change  // of links, not yet seen by own and near
+	lost    []Pair    // since the last Compute
+	left    []Pair    // lost, as the last Compute found it
 	queue   queue
 }
 
@@ -36,15 +38,13 @@ func Compute(self wire.NodeID, db *Database) *Table { return NewPlanner(self).Co
 
 // Compute is the table for the database as it is now: the same that a new Planner would compute.
 func (p *Planner) Compute(db *Database) *Table {
-	p.lost = p.lost[:0]
-	p.follow(db)
+	p.Follow(db)
+	p.left, p.lost = p.lost, p.left[:0]
 	t := &Table{self: p.self}
 	root, known := p.index[p.self]
 	if !known {
-		p.near = nil
 		return t
 	}
-	p.meetNeighbors(root)
 	s := &search{graph: &p.graph, tree: p.graph.shortestPaths(root, &p.queue), root: root, near: p.near}
 	t.ids, t.index, t.parent = p.graph.ids, p.index, s.parent
 	t.routes = s.routes()
@@ -56,10 +56,10 @@ func (p *Planner) Compute(db *Database) *Table {
 	return t
 }
 
-// Lost is the links that were usable at the last but one Compute and were not at the last.
-func (p *Planner) Lost() []Pair { return p.lost }
+// Lost is the links that were no longer usable at some time between the last but one Compute and the last.
+func (p *Planner) Lost() []Pair { return p.left }
 
-// Between is what the best path from a neighbor to another node costs, as of the last Compute; false if it is no neighbor or there is none.
+// Between is what the best path from a neighbor to another node costs, as of the last Follow or Compute; false if it is no neighbor or there is none.
 func (p *Planner) Between(neighbor, dst wire.NodeID) (cost uint32, ok bool) {
 	n, known := p.index[neighbor]
 	d, there := p.index[dst]
@@ -73,8 +73,30 @@ func (p *Planner) Between(neighbor, dst wire.NodeID) (cost uint32, ok bool) {
 	return p.near[i].dist[d].cost(), true
 }
 
-// follow brings the graph and the distances up to date with the database.
-func (p *Planner) follow(db *Database) {
+// Onward are the neighbors whose shortest path from origin leads through this node, in ascending order and as of the last Follow or Compute: what every
+// node passes on to these comes to each node once, the shortest way, where all hold the same database. Reached is false if no path leads from origin here.
+func (p *Planner) Onward(origin wire.NodeID) (onward []wire.NodeID, reached bool) {
+	o, known := p.index[origin]
+	if !known || p.own == nil || p.own.dist[o] == infinity {
+		return nil, false
+	}
+	here, near := p.own.dist[o], p.near
+	for _, a := range p.graph.rows[p.own.node] {
+		link, from := linkMetric(a.cost), here+linkMetric(a.cost)
+		if len(near) > 0 && near[0].node == a.to {
+			from, near = near[0].dist[o], near[1:]
+		} else if p.own.dist[a.to] != link {
+			continue // too dear to be asked, and better reached by others
+		}
+		if from == here+link && a.to != o {
+			onward = append(onward, p.graph.ids[a.to])
+		}
+	}
+	return onward, true
+}
+
+// Follow brings the distances up to date with the database without computing a table.
+func (p *Planner) Follow(db *Database) {
 	if !slices.Equal(p.graph.ids, db.origins) {
 		p.retire(db)
 		p.repair() // nothing leads any more to those who are gone
@@ -87,6 +109,7 @@ func (p *Planner) follow(db *Database) {
 		}
 	}
 	p.repair()
+	p.meetNeighbors()
 }
 
 // identical reports whether two vectors are the same memory, or both empty.
@@ -135,7 +158,10 @@ func (p *Planner) renumber(origins []wire.NodeID) {
 		p.index[id] = int32(i)
 	}
 	p.near = slices.DeleteFunc(p.near, func(s *source) bool { return moved[s.node] == none })
-	for _, s := range p.near {
+	if p.own != nil && moved[p.own.node] == none {
+		p.own = nil
+	}
+	for _, s := range p.sources() {
 		s.renumber(moved, len(ids))
 	}
 }
@@ -185,15 +211,30 @@ func (p *Planner) setLink(a, b int32, cost uint32) {
 // repair brings the distances from the neighbors up to date with the graph.
 func (p *Planner) repair() {
 	if len(p.changes) > 0 {
-		for _, s := range p.near {
+		for _, s := range p.sources() {
 			s.repair(&p.graph, p.changes, &p.queue)
 		}
 	}
 	p.changes = p.changes[:0]
 }
 
+func (p *Planner) sources() []*source {
+	if p.own == nil {
+		return p.near
+	}
+	return append(slices.Clip(p.near), p.own)
+}
+
 // meetNeighbors searches from those that have become neighbors, and forgets those that are none any more.
-func (p *Planner) meetNeighbors(root int32) {
+func (p *Planner) meetNeighbors() {
+	root, known := p.index[p.self]
+	if !known {
+		p.near = nil
+		return
+	}
+	if p.own == nil {
+		p.own = newSource(&p.graph, root, &p.queue)
+	}
 	row := p.graph.rows[root]
 	if len(row) > alternatesMost {
 		row = slices.Clone(row)

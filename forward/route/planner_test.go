@@ -83,6 +83,70 @@ func (m model) alter(t *rapid.T, db *Database, nodes []wire.NodeID) {
 	db.Set(id, links)
 }
 
+// What every node passes on to its Onward comes to each node that can be reached: once, but where paths tie, and never by a longer way.
+func TestOnwardReachesAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawModel(t)
+		nodes := m.nodes()
+		db := m.database(nodes)
+		planners := map[wire.NodeID]*Planner{}
+		for _, id := range nodes {
+			planners[id] = NewPlanner(id)
+			planners[id].Follow(db)
+		}
+		for range rapid.IntRange(0, 6).Draw(t, "changes") {
+			m.alter(t, db, nodes)
+			for _, p := range planners {
+				p.Follow(db)
+			}
+		}
+		dist := m.distances(m.nodes())
+		for origin := range m {
+			copies := map[wire.NodeID]int{}
+			at := []wire.NodeID{origin}
+			seen := map[wire.NodeID]bool{origin: true}
+			for len(at) > 0 {
+				here := at[0]
+				at = at[1:]
+				onward, reached := planners[here].Onward(origin)
+				if !reached {
+					t.Fatalf("%d does not know the way from %d", here, origin)
+				}
+				for _, id := range onward {
+					l, ok := m.link(here, id)
+					if !ok || dist[origin][here].plus(l) != dist[origin][id] {
+						t.Fatalf("from %d by %d to %d is no shortest path", origin, here, id)
+					}
+					copies[id]++
+					if !seen[id] {
+						seen[id] = true
+						at = append(at, id)
+					}
+				}
+			}
+			for id := range m {
+				if _, reachable := dist[origin][id]; reachable != seen[id] {
+					t.Fatalf("from %d to %d: reachable %v, %d copies", origin, id, reachable, copies[id])
+				}
+				if parents := m.parents(origin, id, dist); copies[id] != parents {
+					t.Fatalf("from %d to %d: %d copies over %d paths", origin, id, copies[id], parents)
+				}
+			}
+		}
+	})
+}
+
+// parents counts the last but one nodes of the shortest paths.
+func (m model) parents(origin, dst wire.NodeID, dist map[wire.NodeID]map[wire.NodeID]length) (n int) {
+	for via := range m {
+		l, ok := m.link(via, dst)
+		if d, reached := dist[origin][via]; ok && reached && dst != origin && d.plus(l) == dist[origin][dst] {
+			n++
+		}
+	}
+	return n
+}
+
 // Since against its definition, by whole paths.
 func TestSince(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
