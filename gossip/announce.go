@@ -24,11 +24,11 @@ func (a *announcements) add(e wire.DigestEntry) {
 	a.queue.Add(e)
 }
 
-// take makes one Digest frame of at most limit bytes for a mesh of so many members, or nil.
-func (a *announcements) take(limit, members int) []byte {
+// take makes one Digest frame of at most limit bytes, or nil.
+func (a *announcements) take(limit int) []byte {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	entries := a.queue.Take(limit, members)
+	entries := a.queue.Take(limit)
 	if len(entries) == 0 {
 		return nil
 	}

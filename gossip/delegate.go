@@ -30,7 +30,7 @@ func (d *delegate) NotifyMsg(b []byte) {
 
 // GetBroadcasts fills what room a packet has left.
 func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
-	frame := d.g.announce.take(limit-overhead, int(d.g.members.Load()))
+	frame := d.g.announce.take(limit - overhead)
 	if frame == nil {
 		return nil
 	}
@@ -38,17 +38,17 @@ func (d *delegate) GetBroadcasts(overhead, limit int) [][]byte {
 }
 
 // LocalState is this node's part of a push/pull.
-func (d *delegate) LocalState(bool) []byte { return d.g.cfg.Digest() }
+func (d *delegate) LocalState(bool) []byte { return d.g.cfg.Sums() }
 
 // MergeRemoteState is the other's part.
 func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	if len(b) == 0 {
 		return
 	}
-	if kind, digest, err := wire.ParseDigest(b); err != nil || kind != wire.KindDigest {
+	if sums, err := wire.ParseSums(b); err != nil {
 		d.g.stats.Malformed.Add(1)
 	} else {
-		d.g.cfg.Emit(Exchanged{digest})
+		d.g.cfg.Emit(Exchanged{sums})
 	}
 }
 
@@ -63,7 +63,6 @@ func (d *delegate) NotifyAlive(n *memberlist.Node) error {
 
 // NotifyJoin tells of a new member.
 func (d *delegate) NotifyJoin(n *memberlist.Node) {
-	d.g.members.Add(1)
 	d.NotifyUpdate(n)
 }
 
@@ -79,7 +78,6 @@ func (d *delegate) NotifyUpdate(n *memberlist.Node) {
 
 // NotifyLeave tells of a member's end.
 func (d *delegate) NotifyLeave(n *memberlist.Node) {
-	d.g.members.Add(-1)
 	m, err := memberOf(n)
 	if err != nil || m.ID == d.g.cfg.Meta.ID {
 		return

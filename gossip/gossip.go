@@ -33,8 +33,8 @@ type Left struct {
 // Announced carries versions that a member announced.
 type Announced struct{ Digest wire.Digest }
 
-// Exchanged carries the whole digest of a member, from a push/pull.
-type Exchanged struct{ Digest wire.Digest }
+// Exchanged carries the sums of all that a member holds, from a push/pull.
+type Exchanged struct{ Sums wire.Sums }
 
 func (Joined) event()    {}
 func (Left) event()      {}
@@ -66,8 +66,8 @@ type Config struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Emit takes an event; it may block for a moment but must not wait for gossip.
 	Emit func(Event)
-	// Digest is the whole digest of this node's records as a frame.
-	Digest func() []byte
+	// Sums are those of all records that this node holds, as a frame.
+	Sums func() []byte
 }
 
 // Stats count what gossip did. All fields only grow.
@@ -90,7 +90,6 @@ type Gossip struct {
 	known     *known
 	stats     Stats
 	list      *memberlist.Memberlist
-	members   atomic.Int64
 	leaving   atomic.Bool
 	client    atomic.Pointer[string] // where clients connect
 	changed   chan struct{}          // capacity 1: the description of this node is another
@@ -104,7 +103,7 @@ func New(cfg Config) (*Gossip, error) {
 	if err := cfg.Meta.Validate(); err != nil {
 		return nil, fmt.Errorf("gossip: %w", err)
 	}
-	if cfg.Write == nil || cfg.Dial == nil || cfg.Emit == nil || cfg.Digest == nil || !cfg.Advertise.IsValid() {
+	if cfg.Write == nil || cfg.Dial == nil || cfg.Emit == nil || cfg.Sums == nil || !cfg.Advertise.IsValid() {
 		return nil, errors.New("gossip: config lacks a callback or an address")
 	}
 	if cfg.Rand == nil {

@@ -66,8 +66,8 @@ func startMember(t *testing.T, n *simnet.Net, number int, boot uint64, options .
 		Dial: func(ctx context.Context, to net.Addr) (net.Conn, error) {
 			return host.DialContext(ctx, "tcp", to.String())
 		},
-		Emit:   m.emit,
-		Digest: func() []byte { return wire.AppendDigest(nil, wire.KindDigest, &wire.Digest{From: m.id}) },
+		Emit: m.emit,
+		Sums: func() []byte { return wire.AppendSums(nil, &wire.Sums{From: m.id}) },
 	}
 	for _, o := range options {
 		o(&cfg)
@@ -344,7 +344,7 @@ func TestAnnouncementsNewestWinsAndFits(t *testing.T) {
 	}
 	seen := map[wire.NodeID]wire.Stamp{}
 	for range 1000 {
-		frame := a.take(1000, 10)
+		frame := a.take(1000)
 		if frame == nil {
 			break
 		}
@@ -365,7 +365,7 @@ func TestAnnouncementsNewestWinsAndFits(t *testing.T) {
 	if a.queue.Len() != 0 {
 		t.Errorf("%d announcements wait for ever", a.queue.Len())
 	}
-	if a.take(20, 10) != nil {
+	if a.take(20) != nil {
 		t.Error("a frame without room")
 	}
 }

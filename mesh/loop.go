@@ -207,7 +207,7 @@ func (n *Node) gossipEvent(e gossip.Event) {
 	case gossip.Announced:
 		n.post(core.DigestCame{Digest: e.Digest})
 	case gossip.Exchanged:
-		n.post(core.DigestCame{Digest: e.Digest, Whole: true})
+		n.post(core.SumsCame{Sums: e.Sums})
 	}
 }
 
@@ -225,6 +225,20 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 		n.post(core.RecordsCame{From: from, Records: records})
 	case wire.KindCompare, wire.KindShare:
 		return n.sharedCame(from, frame)
+	case wire.KindSums:
+		s, err := wire.ParseSums(frame)
+		if err != nil {
+			return err
+		}
+		s.From = from
+		n.post(core.SumsCame{Sums: s})
+	case wire.KindPart:
+		p, err := wire.ParsePart(frame)
+		if err != nil {
+			return err
+		}
+		p.Digest.From = from
+		n.post(core.DigestCame{Digest: p.Digest, Classes: p.Classes, Reply: p.Reply})
 	case wire.KindNeed:
 		needed, err := wire.ParseNeed(frame)
 		if err != nil {
@@ -245,7 +259,7 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 		case wire.KindHave:
 			n.post(core.HaveCame{Digest: d})
 		default:
-			n.post(core.DigestCame{Digest: d, Whole: true})
+			n.post(core.DigestCame{Digest: d})
 		}
 	}
 	return nil
@@ -269,10 +283,10 @@ func (n *Node) verified(records []wire.Record) ([]wire.Record, error) {
 	return fresh, nil
 }
 
-// wholeDigest is this node's part of a push/pull.
-func (n *Node) wholeDigest() []byte {
+// sums are this node's part of a push/pull.
+func (n *Node) sums() []byte {
 	var out []byte
-	n.ask(func(c *core.Core) { out = c.Digest() })
+	n.ask(func(c *core.Core) { out = c.Sums(time.Now()) })
 	return out
 }
 

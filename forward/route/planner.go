@@ -95,6 +95,12 @@ func (p *Planner) Onward(origin wire.NodeID) (onward []wire.NodeID, reached bool
 	return onward, true
 }
 
+// Reaches reports whether a path leads to the node, as of the last Follow or Compute.
+func (p *Planner) Reaches(dst wire.NodeID) bool {
+	d, known := p.index[dst]
+	return known && p.own != nil && p.own.dist[d] != infinity
+}
+
 // Follow brings the distances up to date with the database without computing a table.
 func (p *Planner) Follow(db *Database) {
 	if !slices.Equal(p.graph.ids, db.origins) {

@@ -30,7 +30,6 @@ const (
 	formerKept    = 2 * time.Second        // how long what is under way on a path that was left may need it: the longest time-out (flight)
 	formerMost    = 4096                   // paths left that are remembered
 	strangersMost = 1024                   // origins that are no members whose records are kept
-	digestPause   = 7 * time.Second        // between whole digests to one neighbour, taken in turn
 )
 
 // Core is the control plane of one node as a pure state machine: events in, effects out, time as an argument. One goroutine owns it.
@@ -52,12 +51,17 @@ type Core struct {
 	links   []*peer                            // that have a link, working or not, by ID
 	wants   map[RecordKey]time.Time            // when a record was last asked for
 	asking  map[wire.NodeID][]wire.DigestEntry // what to ask nodes for at the end of the step
+	pushes  map[wire.NodeID][][]byte           // records to push to neighbours at the end of the step
+	news    map[wire.NodeID][]wire.DigestEntry // versions to tell neighbours of
+	newsAt  time.Time                          // when; zero: there are none
+	early   map[wire.NodeID]bool               // origins of records that came before there was a path from there
 
 	fullMesh int                     // up to how many nodes all are linked
 	sparse   bool                    // they are not
 	members  int                     // other nodes that SWIM says are alive
 	dialing  int                     // dials under way
 	wanted   map[wire.NodeID]bool    // chosen neighbours, where not all are
+	near     map[wire.NodeID]bool    // those of them that were chosen for being near
 	demands  map[wire.NodeID]*demand // where this node's messages go, then
 	choices  int                     // made so far
 	chooseAt time.Time
@@ -69,6 +73,7 @@ type Core struct {
 	version      map[wire.RecordKind]uint64 // of this node's own records
 	vector       []wire.Link                // links as last advertised
 	routesDirty  bool
+	linksDirty   bool // the planner does not know yet of some change of the database
 	usableDirty  bool
 	boots        map[wire.NodeID]uint64 // runs of the nodes that take part, as last published
 	bootsDirty   bool
@@ -78,7 +83,9 @@ type Core struct {
 	costsDirty   bool
 	interestDue  time.Time // zero: nothing gathered
 	spfAt        time.Time // of the last computation
-	digestAt     time.Time // of the next whole digest to a neighbour
+	digestAt     time.Time // of the next sums to a neighbour
+	digestPause  time.Duration
+	syncUntil    time.Time // until when another node is expected to send all that this one lacks
 	wantsFree    time.Time // when old wants, if there are too many, are next looked for
 	sweepAt      time.Time
 	introAt      time.Time
@@ -145,10 +152,10 @@ func New(cfg Config, now time.Time) *Core {
 	c := &Core{
 		self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), meta: cfg.Meta, boot: cfg.Meta.Boot, key: cfg.Key, rnd: cfg.Rand,
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
-		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
+		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, pushes: map[wire.NodeID][][]byte{}, news: map[wire.NodeID][]wire.DigestEntry{}, early: map[wire.NodeID]bool{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
-		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
-		digestAt: now.Add(digestPause), sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
+		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, near: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
+		digestAt: now.Add(digestPause), digestPause: digestPause, sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
 	}
 	c.planner = route.NewPlanner(c.self)
 	c.table = c.planner.Compute(c.db)
@@ -176,6 +183,8 @@ func (c *Core) Step(now time.Time, events []Event) []Effect {
 	c.computeRoutes(now)
 	c.exchange(now)
 	c.confirmSpread(now)
+	c.spreadEarly()
+	c.sendPushes(now)
 	c.sendWants()
 	c.introduceStrangers(now)
 	c.sweep(now)
@@ -211,6 +220,8 @@ func (c *Core) handle(now time.Time, e Event) {
 		c.recordsCame(now, e)
 	case DigestCame:
 		c.digestCame(now, e)
+	case SumsCame:
+		c.sumsCame(now, e)
 	case WantCame:
 		c.answer(e.Digest.From, e.Digest.Entries)
 	case AskCame:
@@ -246,6 +257,7 @@ func (c *Core) Next(now time.Time) time.Time {
 	}
 	earlier(c.interestDue)
 	earlier(c.askAt)
+	earlier(c.newsAt)
 	if c.routesDirty {
 		earlier(c.spfDue())
 	}
@@ -266,6 +278,7 @@ func (c *Core) spfDue() time.Time {
 func (c *Core) computeRoutes(now time.Time) {
 	if c.routesDirty && !now.Before(c.spfDue()) {
 		before := c.table
+		c.linksDirty = false
 		c.table = c.planner.Compute(c.db)
 		c.noteBroken(now, before)
 		c.noteReached(now)
@@ -410,7 +423,7 @@ func (c *Core) originateLinks(now time.Time, links []wire.Link) {
 		c.told = own
 	}
 	c.toldAt = now
-	c.originate(wire.RecordLinks, body, true)
+	c.originate(now, wire.RecordLinks, body, true)
 }
 
 // setLinks puts a node's links into the database that routes are computed from.
@@ -420,12 +433,12 @@ func (c *Core) setLinks(origin wire.NodeID, links []wire.Link) {
 		out = append(out, route.Link{To: l.To, Cost: l.Cost})
 	}
 	if c.db.Set(origin, out) {
-		c.routesDirty = true
+		c.routesDirty, c.linksDirty = true, true
 	}
 }
 
 // originate signs and spreads the next version of one of this node's own records.
-func (c *Core) originate(kind wire.RecordKind, body []byte, whole bool) {
+func (c *Core) originate(now time.Time, kind wire.RecordKind, body []byte, whole bool) {
 	r := wire.Record{Boot: c.boot, Kind: kind, Body: body}
 	if !whole {
 		r.Base = c.version[kind]
@@ -434,7 +447,7 @@ func (c *Core) originate(kind wire.RecordKind, body []byte, whole bool) {
 	r.Version = c.version[kind]
 	wire.SignRecord(&r, c.key)
 	c.store.accept(r)
-	c.spread(r, 0)
+	c.spread(now, r, 0)
 }
 
 func (c *Core) interestChanged(now time.Time, e InterestChanged) {
@@ -454,6 +467,6 @@ func (c *Core) flushInterest(now time.Time) {
 	}
 	c.interestDue = time.Time{}
 	if body, whole, changed := c.local.Flush(); changed {
-		c.originate(wire.RecordInterest, body, whole)
+		c.originate(now, wire.RecordInterest, body, whole)
 	}
 }

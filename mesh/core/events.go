@@ -64,11 +64,14 @@ type (
 		From    wire.NodeID
 		Records []wire.Record
 	}
-	// DigestCame says what a node says it holds; whole if it is all that it holds.
+	// DigestCame tells what a node says it holds.
 	DigestCame struct {
-		Digest wire.Digest
-		Whole  bool
+		Digest  wire.Digest
+		Classes uint64 // of records, of which it is all that the node holds; 0: it is a mere announcement
+		Reply   bool   // it is not to be replied to
 	}
+	// SumsCame tells the sums of all that a node holds.
+	SumsCame struct{ Sums wire.Sums }
 	// WantCame says that a node asks for records newer than those listed.
 	WantCame struct{ Digest wire.Digest }
 	// AskCame says that a node asks to be told once this one holds the version of its interest.
@@ -104,6 +107,7 @@ func (Activity) event()        {}
 func (Polled) event()          {}
 func (RecordsCame) event()     {}
 func (DigestCame) event()      {}
+func (SumsCame) event()        {}
 func (WantCame) event()        {}
 func (AskCame) event()         {}
 func (HaveCame) event()        {}

@@ -287,17 +287,17 @@ func TestLinkGoesDownAndComesUp(t *testing.T) {
 
 // Both ends compare what they hold as soon as a link opens, and again when one works that did not:
 // meanwhile neither pushed anything to the other.
-func TestDigestsWhenALinkOpensAndComesUp(t *testing.T) {
+func TestSumsWhenALinkOpensAndComesUp(t *testing.T) {
 	r := newRig(t, 2)
 	r.echo[r.id(4)] = 10 * time.Millisecond
 	whole := func(effects []Effect, when string) {
 		t.Helper()
-		sent := frames(effects, wire.KindDigest)
+		sent := frames(effects, wire.KindSums)
 		if len(sent) != 1 || sent[0].To != r.id(4) {
-			t.Fatalf("%s: %d digests", when, len(sent))
+			t.Fatalf("%s: %d sums", when, len(sent))
 		}
-		if d := digestOf(t, sent[0].Frame); d.From != r.id(2) || len(d.Entries) != len(r.c.store.entries) {
-			t.Errorf("%s: %+v", when, d)
+		if s, err := wire.ParseSums(sent[0].Frame); err != nil || s.From != r.id(2) || s.Records != len(r.c.store.entries) {
+			t.Errorf("%s: %+v, %v", when, s, err)
 		}
 	}
 	whole(r.step(r.open(4, 1)), "opened")

@@ -22,8 +22,8 @@ const (
 	demandLinks  = 32               // most, to where this node's messages go
 	demandKept   = time.Minute      // after the last message
 	detourWorth  = 1.5              // a node so many times nearer to a neighbour than to this one needs no link of its own
-	keptWorth    = 0.8              // neighbours count as so much nearer than they are: nothing changes for little
-	changesMost  = 4                // near neighbours exchanged at a time
+	keptWorth    = 1.5              // one is exchanged for another that is so many times nearer
+	changesMost  = 2                // exchanged at a time
 	sparedMost   = 8                // links given up at a time
 	chooseSoon   = 2 * time.Second  // between the first choices, while little is known
 	chooseEarly  = 5                // of those
@@ -93,6 +93,7 @@ func (c *Core) settleSize(now time.Time) {
 		return
 	}
 	clear(c.wanted)
+	clear(c.near)
 	clear(c.demands)
 	c.chooseAt = time.Time{}
 	for _, p := range c.peers {
@@ -128,8 +129,9 @@ func (c *Core) choose(now time.Time) {
 	wanted := map[wire.NodeID]bool{}
 	ranked := c.ranked(now)
 	near := c.nearest(now)
+	clear(c.near)
 	for _, p := range near {
-		wanted[p.id] = true
+		wanted[p.id], c.near[p.id] = true, true
 	}
 	for i, p := range ranked { // where too little is known to tell who is near, more of any
 		if i >= randomLinks && len(wanted) >= nearLinks {
@@ -185,41 +187,62 @@ type distance struct {
 }
 
 // nearest are the nearest nodes, but for those to which one of them is so much nearer that a link would add little: a node then has neighbours in all
-// directions (the pruning of Malkov and Yashunin's HNSW, and of spanners before). Few are exchanged at a time.
+// directions (the pruning of Malkov and Yashunin's HNSW, and of spanners before). Those that it has stay unless others are much better, and few are
+// exchanged at a time: each exchange costs two handshakes and everybody two records.
 func (c *Core) nearest(now time.Time) []*peer {
-	var known []distance
+	all := c.distances(now)
+	var chosen []distance
+	led := func(d distance, worth float64) bool { // whether one that is chosen leads there about as well
+		return len(chosen) >= 2 && slices.ContainsFunc(chosen, func(k distance) bool { return worth*float64(c.between(k.peer, d.peer)) < float64(d.cost) })
+	}
+	for _, d := range all {
+		if c.near[d.id] && len(chosen) < nearLinks && !led(d, detourWorth*keptWorth) {
+			chosen = append(chosen, d)
+		}
+	}
+	changes := 0
+	for _, d := range all {
+		if changes == changesMost && c.choices > chooseEarly {
+			break
+		}
+		if c.near[d.id] || led(d, detourWorth) {
+			continue
+		}
+		if len(chosen) == nearLinks {
+			last := len(chosen) - 1 // they are in the order of their costs
+			if !c.near[chosen[last].id] || float64(d.cost)*keptWorth > float64(chosen[last].cost) {
+				break
+			}
+			chosen = chosen[:last]
+		}
+		at, _ := slices.BinarySearchFunc(chosen, d, byCost)
+		chosen = slices.Insert(chosen, at, d)
+		changes++
+	}
+	out := make([]*peer, len(chosen))
+	for i, d := range chosen {
+		out[i] = d.peer
+	}
+	return out
+}
+
+// distances are what links to all nodes cost, as far as it is known, the cheapest first.
+func (c *Core) distances(now time.Time) []distance {
+	var all []distance
 	own := c.place.Place()
 	for _, p := range c.peers {
 		if !p.eligible(now) {
 			continue
 		}
 		if cost := c.estimate(now, own, p); cost != math.MaxUint32 {
-			if c.wanted[p.id] {
-				cost = uint32(keptWorth * float64(cost))
-			}
-			known = append(known, distance{p, cost})
+			all = append(all, distance{p, cost})
 		}
 	}
-	slices.SortFunc(known, func(a, b distance) int { return cmp.Or(cmp.Compare(a.cost, b.cost), byID(a.peer, b.peer)) })
-	var chosen []*peer
-	fresh := 0
-	for _, d := range known {
-		if len(chosen) == nearLinks {
-			break
-		}
-		if len(chosen) >= 2 && slices.ContainsFunc(chosen, func(k *peer) bool { return detourWorth*float64(c.between(k, d.peer)) < float64(d.cost) }) {
-			continue
-		}
-		if d.link == 0 && !c.wanted[d.id] {
-			if fresh == changesMost && c.choices > chooseEarly {
-				continue
-			}
-			fresh++
-		}
-		chosen = append(chosen, d.peer)
-	}
-	return chosen
+	slices.SortFunc(all, byCost)
+	return all
 }
+
+func byCost(a, b distance) int { return cmp.Or(cmp.Compare(a.cost, b.cost), byID(a.peer, b.peer)) }
 
 // estimate is what a link to p costs: as measured, else as the places of both and the paths known let expect, whichever is less.
 func (c *Core) estimate(now time.Time, own wire.Place, p *peer) uint32 {
@@ -293,7 +316,9 @@ func (c *Core) closeSpared(now time.Time, p *peer) {
 		p.measured, p.measuredAt = c.prober.Link(p.id).Cost(), now
 	}
 	c.do(CloseLink{p.id, p.link})
+	urgent := c.urgent
 	c.dropLink(now, p)
+	c.urgent = urgent // nobody needs to know at once
 }
 
 // trafficCame notes where this node's messages go; the links there are opened at once and kept while they are used.
@@ -366,6 +391,7 @@ func (c *Core) unchoose(now time.Time, p *peer) {
 		c.chooseAt = now.Add(c.jitter(chooseSoon))
 	}
 	delete(c.wanted, p.id)
+	delete(c.near, p.id)
 	delete(c.demands, p.id)
 	p.demanded = false
 }

@@ -85,7 +85,7 @@ func (c *Core) activate(p *peer) {
 // deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
 func (c *Core) deactivate(p *peer) {
 	if c.db.Remove(p.id) {
-		c.routesDirty = true
+		c.routesDirty, c.linksDirty = true, true
 	}
 	c.index.Remove(p.id)
 	p.reached = false
@@ -121,7 +121,7 @@ func (c *Core) linkOpened(now time.Time, e LinkOpened) {
 	p.opened, p.needed, p.spared, p.fails = now, true, false, 0
 	p.twin, p.lossFree = false, now
 	p.dialWait = 0
-	c.sendDigest(p.id)
+	c.sendSums(now, p.id)
 	c.do(CompareShared{p.id})
 }
 
@@ -173,14 +173,14 @@ func (c *Core) linkDown(now time.Time, p *peer, why string) {
 	}
 }
 
-func (c *Core) linkUp(p *peer) {
+func (c *Core) linkUp(now time.Time, p *peer) {
 	wasActive := p.active()
 	p.up = true
 	// Not urgent: a node that joins brings up many links in a second, and each advertisement costs every node a signature check.
 	c.usableDirty, c.costsDirty = true, true
 	stats := c.prober.Link(p.id).Stats()
 	c.do(Notice{What: "link up", Peer: p.id, Text: fmt.Sprintf("srtt %.1f ms", float64(stats.SRTT)/1e6)})
-	c.sendDigest(p.id) // what was new while it was down was not pushed over it
+	c.sendSums(now, p.id) // what was new while it was down was not pushed over it
 	if !wasActive && p.active() {
 		c.activate(p)
 	}
@@ -310,7 +310,7 @@ func (c *Core) measure(now time.Time) {
 		}
 		switch {
 		case change.State == latency.Up && !p.up:
-			c.linkUp(p)
+			c.linkUp(now, p)
 		case change.State == latency.Down && p.up:
 			c.linkDown(now, p, "probes unanswered")
 		}

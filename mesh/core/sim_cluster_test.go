@@ -204,9 +204,11 @@ func (s *sim) stays() {
 	}
 	slack := 2 * nodes * uint64(len(s.nodes)) // what was under way, and what is held of the dead
 	for kind, most := range map[wire.Kind]uint64{
-		wire.KindDigest:  nodes * (1 + uint64(simIdle/(digestPause*3/4))),
-		wire.KindRecords: made*nodes*(1+relays) + slack,
+		wire.KindSums:    nodes * (1 + uint64(simIdle/(digestPause*3/4))),
+		wire.KindRecords: 2*made*nodes + slack,
+		wire.KindNews:    made*nodes + slack,
 		wire.KindWant:    made*nodes + slack,
+		wire.KindPart:    made*nodes + slack,
 	} {
 		if n := s.sent[kind] - sent[kind]; n > most {
 			s.fatalf("%d frames of kind %d in %v of quiet with %d new versions, want at most %d", n, kind, simIdle, made, most)
@@ -339,7 +341,7 @@ func calmMesh(t *testing.T, seed uint64, size int, within time.Duration) *sim {
 	return s
 }
 
-// A mesh where nothing happens says nothing but digests, of which none is answered.
+// A mesh where nothing happens says nothing but sums, of which none is answered.
 func TestQuietClusterIsQuiet(t *testing.T) {
 	s := calmMesh(t, 1, 6, time.Second)
 	s.run(10 * time.Second)
@@ -348,9 +350,9 @@ func TestQuietClusterIsQuiet(t *testing.T) {
 	if records, wants := s.sent[wire.KindRecords]-before[wire.KindRecords], s.sent[wire.KindWant]-before[wire.KindWant]; records+wants > 0 {
 		t.Errorf("%d records and %d wants in a minute", records, wants)
 	}
-	digests, least, most := s.sent[wire.KindDigest]-before[wire.KindDigest], 6*time.Minute/(digestPause*5/4), 6*time.Minute/(digestPause*3/4)
+	digests, least, most := s.sent[wire.KindSums]-before[wire.KindSums], 6*time.Minute/(digestMost*5/4), 6*time.Minute/(digestPause*3/4)
 	if digests < uint64(least)-6 || digests > uint64(most)+6 {
-		t.Errorf("%d digests of 6 nodes in a minute", digests)
+		t.Errorf("%d sums of 6 nodes in a minute", digests)
 	}
 }
 

@@ -594,7 +594,25 @@ func (n *simNode) receive(from wire.NodeID, frame []byte) {
 			n.fatalf("node %d: %v", n.i, err)
 		}
 		n.post(RecordsCame{from, records})
-	case wire.KindDigest, wire.KindWant:
+	case wire.KindSums:
+		sums, err := wire.ParseSums(frame)
+		if err != nil {
+			n.fatalf("node %d: %v", n.i, err)
+		}
+		n.post(SumsCame{sums})
+	case wire.KindPart:
+		p, err := wire.ParsePart(frame)
+		if err != nil {
+			n.fatalf("node %d: %v", n.i, err)
+		}
+		n.post(DigestCame{Digest: p.Digest, Classes: p.Classes, Reply: p.Reply})
+	case wire.KindNeed:
+		needed, err := wire.ParseNeed(frame)
+		if err != nil {
+			n.fatalf("node %d: %v", n.i, err)
+		}
+		n.post(NeedCame{from, needed})
+	case wire.KindNews, wire.KindWant:
 		kind, d, err := wire.ParseDigest(frame)
 		if err != nil {
 			n.fatalf("node %d: %v", n.i, err)
@@ -603,7 +621,7 @@ func (n *simNode) receive(from wire.NodeID, frame []byte) {
 		if kind == wire.KindWant {
 			n.post(WantCame{d})
 		} else {
-			n.post(DigestCame{Digest: d, Whole: true})
+			n.post(DigestCame{Digest: d})
 		}
 	default:
 		n.fatalf("a frame of kind %d", frame[0])

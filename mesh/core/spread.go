@@ -2,8 +2,6 @@ package core
 
 import (
 	"cmp"
-	"encoding/binary"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"time"
@@ -13,10 +11,10 @@ import (
 )
 
 const (
-	relays     = 2                // neighbours that pass a record on to a node which its sender does not reach
-	frameBytes = 60 << 10         // where a Records frame is cut
-	wantsMost  = 4096             // records asked for within wantAgain
-	vouchTime  = strangerKept / 4 // how long records of a node that is gone are handed out
+	frameBytes = 60 << 10               // where a Records frame is cut
+	wantsMost  = 4096                   // records asked for within wantAgain
+	vouchTime  = strangerKept / 4       // how long records of a node that is gone are handed out
+	newsPause  = 100 * time.Millisecond // how long news for neighbours gathers: what was pushed is to be there first
 )
 
 // recordsCame takes records in, uses and spreads the new ones, and asks for what is missing between.
@@ -30,7 +28,7 @@ func (c *Core) recordsCame(now time.Time, e RecordsCame) {
 		}
 		switch c.take(now, r) {
 		case applied:
-			c.spread(r, e.From)
+			c.spread(now, r, e.From)
 		case gap:
 			c.want(now, e.From, RecordKey{r.Origin, r.Kind})
 		case stale, refused:
@@ -90,98 +88,116 @@ func (c *Core) use(records []wire.Record) {
 	}
 }
 
-// spread announces a new record by gossip and pushes it to the neighbours that its sender does not reach.
-func (c *Core) spread(r wire.Record, from wire.NodeID) {
-	c.do(Announce{wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}})
-	var to []wire.NodeID
+// spread announces a new record by gossip, pushes it to the neighbours whose shortest path from its origin leads through this node, and gathers news
+// of it for those to which this node is to bring some. All nodes work that out alone, each from the link-state database: a record comes to each once,
+// by the shortest path, and word of it by another.
+func (c *Core) spread(now time.Time, r wire.Record, from wire.NodeID) {
+	entry := wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}
+	c.do(Announce{entry})
+	if !c.pushOn(r.Origin, from, r.Raw) {
+		c.early[r.Origin] = true
+	}
 	for _, p := range c.links {
-		if id := p.id; p.up && id != from && id != r.Origin && (from == 0 || c.passesOn(r.Origin, from, id)) {
-			to = append(to, id)
-		}
-	}
-	frame := wire.AppendRecords(nil, r.Raw)
-	for _, id := range to {
-		c.do(SendControl{id, frame})
-	}
-}
-
-// passesOn reports whether it is on this node to hand what came from sender on to neighbour to. If the sender reaches that
-// node itself, it is not. Otherwise, of all nodes that hear the sender and reach it, the first relays by a hash of the three
-// are; each node works that out alone from the link-state database (cf. the multipoint relays of OLSR, RFC 3626 §8.3).
-func (c *Core) passesOn(origin, sender, to wire.NodeID) bool {
-	if _, reached := c.db.Cost(sender, to); reached {
-		return false
-	}
-	own := relayRank(origin, to, c.self)
-	ahead := 0
-	for _, l := range c.db.Links(sender) {
-		if l.To == c.self || l.To == to {
-			continue
-		}
-		_, hears := c.db.Cost(sender, l.To)
-		_, reaches := c.db.Cost(l.To, to)
-		if hears && reaches && relayRank(origin, to, l.To) < own {
-			ahead++
-		}
-	}
-	return ahead < relays
-}
-
-func relayRank(origin, to, relay wire.NodeID) uint64 {
-	h := fnv.New64a()
-	var b [24]byte
-	binary.BigEndian.PutUint64(b[:], uint64(origin))
-	binary.BigEndian.PutUint64(b[8:], uint64(to))
-	binary.BigEndian.PutUint64(b[16:], uint64(relay))
-	_, _ = h.Write(b[:])
-	return h.Sum64()
-}
-
-// digestCame sends the node what it lacks. What it holds and this node lacks it will send by itself where the digests
-// were exchanged whole; of a mere announcement this node asks for it. A digest is not signed: that a later run of this very node
-// is alive elsewhere must be proved by a record.
-func (c *Core) digestCame(now time.Time, e DigestCame) {
-	from := e.Digest.From
-	listed := make(map[RecordKey]bool, len(e.Digest.Entries))
-	var older []wire.DigestEntry
-	for _, entry := range e.Digest.Entries {
-		key := RecordKey{entry.Origin, entry.Kind}
-		listed[key] = true
-		switch held := c.store.stamp(key); {
-		case entry.Origin == c.self && entry.Stamp.Boot > c.boot:
-			c.want(now, from, key)
-		case entry.Stamp.Compare(held) < 0:
-			older = append(older, entry)
-		case entry.Stamp.Compare(held) > 0 && entry.Origin != c.self && !e.Whole:
-			c.want(now, from, key)
-		}
-	}
-	if e.Whole {
-		for key := range c.store.entries {
-			if !listed[key] && c.vouches(now, key.Origin) {
-				older = append(older, wire.DigestEntry{Origin: key.Origin, Kind: key.Kind})
+		if p.up && p.id != from && p.id != r.Origin && !slices.ContainsFunc(c.pushes[p.id], func(raw []byte) bool { return &raw[0] == &r.Raw[0] }) && c.backs(r.Origin, p.id) {
+			c.news[p.id] = append(c.news[p.id], entry)
+			if c.newsAt.IsZero() {
+				c.newsAt = now.Add(newsPause)
 			}
 		}
 	}
-	c.answer(from, older)
 }
 
-// vouches reports whether records of a node are handed out to those who hold none. Soon after it is gone they no longer are, else
-// nodes would give each other back for ever what they have forgotten.
-func (c *Core) vouches(now time.Time, origin wire.NodeID) bool {
-	p := c.peers[origin]
-	return origin == c.self || p != nil && (p.active() || now.Sub(p.since) < vouchTime)
+// pushOn pushes records of a node on, at the end of the step; false if no path is known from there, and so nobody whom this node is to push to. A neighbour
+// that no path leads to either gets everything: nobody else may reach it.
+func (c *Core) pushOn(origin, from wire.NodeID, raws ...[]byte) (reached bool) {
+	c.followLinks()
+	onward, reached := c.planner.Onward(origin)
+	for _, p := range c.links {
+		if !p.up || p.id == from || p.id == origin {
+			continue
+		}
+		if _, is := slices.BinarySearch(onward, p.id); is || !c.planner.Reaches(p.id) {
+			c.pushes[p.id] = append(c.pushes[p.id], raws...)
+		}
+	}
+	return reached
 }
 
-// answer sends a node all that is newer than the versions listed, in frames of bounded size and nothing twice.
-func (c *Core) answer(to wire.NodeID, held []wire.DigestEntry) {
-	if to == c.self || c.peers[to] == nil {
+// followLinks brings the distances up to date, where a link has changed.
+func (c *Core) followLinks() {
+	if c.linksDirty {
+		c.linksDirty = false
+		c.planner.Follow(c.db)
+	}
+}
+
+// spreadEarly pushes what came before there was a path from its origin, once there is.
+func (c *Core) spreadEarly() {
+	if len(c.early) == 0 {
 		return
 	}
-	slices.SortFunc(held, func(a, b wire.DigestEntry) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Origin, b.Origin), a.Stamp.Compare(b.Stamp))
+	for _, origin := range slices.Sorted(maps.Keys(c.early)) {
+		var raws [][]byte
+		for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
+			raws = append(raws, c.store.since(RecordKey{origin, kind}, wire.Stamp{})...)
+		}
+		if _, reached := c.planner.Onward(origin); reached || len(raws) == 0 {
+			c.pushOn(origin, 0, raws...)
+			delete(c.early, origin)
+		}
+	}
+}
+
+// backs reports whether it is on this node to bring a neighbour news of an origin's records: it is the first of its neighbours by a hash of the three.
+func (c *Core) backs(origin, to wire.NodeID) bool {
+	own := newsRank(origin, to, c.self)
+	for _, l := range c.db.Links(to) {
+		if l.To != c.self && newsRank(origin, to, l.To) < own {
+			return false
+		}
+	}
+	return true
+}
+
+// newsRank is the finaliser of SplitMix64 over the three.
+func newsRank(origin, to, by wire.NodeID) uint64 {
+	h := uint64(origin) ^ uint64(to)*0x9e3779b97f4a7c15 ^ uint64(by)*0xd1342543de82ef95
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// sendPushes sends what this step is to push, in frames of bounded size, and news that have waited long enough.
+func (c *Core) sendPushes(now time.Time) {
+	for _, p := range c.links {
+		if raws := c.pushes[p.id]; len(raws) > 0 {
+			c.sendRecords(p.id, raws)
+		}
+	}
+	clear(c.pushes)
+	if c.newsAt.IsZero() || now.Before(c.newsAt) {
+		return
+	}
+	c.newsAt = time.Time{}
+	for _, p := range c.links {
+		if entries := c.news[p.id]; p.up && len(entries) > 0 {
+			d := wire.Digest{From: c.self, Entries: newest(entries)}
+			c.do(SendControl{p.id, wire.AppendDigest(nil, wire.KindNews, &d)})
+		}
+	}
+	clear(c.news)
+}
+
+// newest leaves out all but the last entry of each record. It may use the entries' memory.
+func newest(entries []wire.DigestEntry) []wire.DigestEntry {
+	slices.SortFunc(entries, func(a, b wire.DigestEntry) int {
+		return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.Kind, b.Kind), b.Stamp.Compare(a.Stamp))
 	})
-	held = slices.CompactFunc(held, func(a, b wire.DigestEntry) bool { return a.Kind == b.Kind && a.Origin == b.Origin })
+	return slices.CompactFunc(entries, func(a, b wire.DigestEntry) bool { return a.Origin == b.Origin && a.Kind == b.Kind })
+}
+
+// sendRecords sends records in frames of bounded size.
+func (c *Core) sendRecords(to wire.NodeID, raws [][]byte) {
 	var batch [][]byte
 	size := 0
 	send := func() {
@@ -190,14 +206,12 @@ func (c *Core) answer(to wire.NodeID, held []wire.DigestEntry) {
 		}
 		batch, size = nil, 0
 	}
-	for _, entry := range held {
-		for _, raw := range c.store.since(RecordKey{entry.Origin, entry.Kind}, entry.Stamp) {
-			if size+len(raw) > frameBytes {
-				send()
-			}
-			batch = append(batch, raw)
-			size += len(raw)
+	for _, raw := range raws {
+		if size+len(raw) > frameBytes {
+			send()
 		}
+		batch = append(batch, raw)
+		size += len(raw)
 	}
 	send()
 }
@@ -225,34 +239,4 @@ func (c *Core) sendWants() {
 		c.do(SendControl{to, wire.AppendDigest(nil, wire.KindWant, &d)})
 	}
 	clear(c.asking)
-}
-
-// exchange sends one neighbour, in turn, the whole digest: links repair what pushes missed without waiting for push/pull.
-func (c *Core) exchange(now time.Time) {
-	if now.Before(c.digestAt) {
-		return
-	}
-	c.digestAt = now.Add(c.jitter(digestPause))
-	var up []wire.NodeID
-	for _, p := range c.links {
-		if p.up {
-			up = append(up, p.id)
-		}
-	}
-	if len(up) == 0 {
-		return
-	}
-	to := up[c.rnd.IntN(len(up))]
-	c.sendDigest(to)
-	c.do(CompareShared{to})
-}
-
-// sendDigest tells a node all that is held, so that it sends what is lacking.
-func (c *Core) sendDigest(to wire.NodeID) {
-	c.do(SendControl{to, c.Digest()})
-}
-
-// Digest is a frame that tells all that is held.
-func (c *Core) Digest() []byte {
-	return wire.AppendDigest(nil, wire.KindDigest, &wire.Digest{From: c.self, Entries: c.store.digest()})
 }

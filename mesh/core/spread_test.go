@@ -13,6 +13,16 @@ func announcedBy(from wire.NodeID, r *wire.Record) DigestCame {
 	return DigestCame{Digest: wire.Digest{From: from, Entries: []wire.DigestEntry{{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}}}}
 }
 
+const allClasses = 1<<wire.SumClasses - 1
+
+// part is a digest of all that a node holds, or a mere announcement.
+func part(whole bool, d wire.Digest) DigestCame {
+	if whole {
+		return DigestCame{Digest: d, Classes: allClasses}
+	}
+	return DigestCame{Digest: d}
+}
+
 // A lost delta is asked for once, and what comes repairs the filter.
 func TestGapIsRepaired(t *testing.T) {
 	r := newRig(t, 2)
@@ -70,8 +80,8 @@ func TestAnnouncement(t *testing.T) {
 		{"newer, among all that the node holds: it will send it", &second, true, 0, 0},
 	} {
 		e := announcedBy(r.id(3), test.entry)
-		e.Whole = test.whole
-		if e.Whole {
+		if test.whole {
+			e.Classes, e.Reply = allClasses, true
 			e.Digest.Entries = append(r.c.store.digest(), e.Digest.Entries...)
 		}
 		effects := r.step(e)
@@ -100,7 +110,7 @@ func TestDigestIsAnswered(t *testing.T) {
 	entry := wire.DigestEntry{Origin: a.id, Kind: wire.RecordInterest, Stamp: first.Stamp()}
 	ask := func(whole bool, entries ...wire.DigestEntry) []wire.Record {
 		t.Helper()
-		return sentRecords(t, r.step(DigestCame{wire.Digest{From: r.id(3), Entries: entries}, whole}), r.id(3))
+		return sentRecords(t, r.step(part(whole, wire.Digest{From: r.id(3), Entries: entries})), r.id(3))
 	}
 	if got := ask(false, entry); len(got) != 1 || !bytes.Equal(got[0].Raw, second.Raw) {
 		t.Errorf("an announcement was answered with %d records", len(got))
@@ -117,7 +127,7 @@ func TestDigestIsAnswered(t *testing.T) {
 	if got := ask(true, r.c.store.digest()...); len(got) != 0 {
 		t.Errorf("a digest that lacks nothing was answered with %d records", len(got))
 	}
-	if effects := r.step(DigestCame{wire.Digest{From: r.id(7)}, true}); len(frames(effects, wire.KindRecords)) != 0 {
+	if effects := r.step(part(true, wire.Digest{From: r.id(7)})); len(frames(effects, wire.KindRecords)) != 0 {
 		t.Error("a node that is not known was answered")
 	}
 }
@@ -238,7 +248,9 @@ func TestImpostor(t *testing.T) {
 	proof := later.links(1)
 	for _, whole := range []bool{false, true} {
 		e := announcedBy(r.id(3), &proof)
-		e.Whole = whole
+		if whole {
+			e.Classes = allClasses
+		}
 		effects := r.step(e)
 		if len(of[Impostor](effects)) != 0 {
 			t.Error("an unsigned claim ends the node")
@@ -273,7 +285,7 @@ func TestTheDeadAreNotHandedOut(t *testing.T) {
 	r.step(r.member(4, 1), r.records(3, a.links(1)))
 	asked := func() bool {
 		t.Helper()
-		return slices.ContainsFunc(sentRecords(t, r.step(DigestCame{wire.Digest{From: r.id(3)}, true}), r.id(3)),
+		return slices.ContainsFunc(sentRecords(t, r.step(part(true, wire.Digest{From: r.id(3)})), r.id(3)),
 			func(rec wire.Record) bool { return rec.Origin == a.id })
 	}
 	if !asked() {
@@ -293,6 +305,92 @@ func TestTheDeadAreNotHandedOut(t *testing.T) {
 	}
 }
 
+// Sums that agree cost nothing more; where few classes differ, what each lacks is sent both ways; the dead, whom one has forgotten, do not count.
+func TestSumsAreCompared(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(3)
+	a := r.author(4, 1)
+	first, second := a.wants(t, "one"), a.wants(t, "two")
+	r.step(r.member(4, 1), r.records(3, first, second))
+	theirs := func(change func(s *wire.Sums)) SumsCame {
+		s := *r.c.sums(r.now)
+		s.From = r.id(3)
+		change(&s)
+		return SumsCame{s}
+	}
+	if effects := r.step(theirs(func(*wire.Sums) {})); len(effects) != 0 {
+		t.Errorf("the same sums made %d effects", len(effects))
+	}
+	effects := r.step(theirs(func(s *wire.Sums) { s.Of[a.id.Class()]++ }))
+	sent := frames(effects, wire.KindPart)
+	if len(sent) != 1 || sent[0].To != r.id(3) {
+		t.Fatalf("%d parts for sums that differ", len(sent))
+	}
+	got, err := wire.ParsePart(sent[0].Frame)
+	entry := wire.DigestEntry{Origin: a.id, Kind: wire.RecordInterest, Stamp: second.Stamp()}
+	if err != nil || got.Reply || got.Classes != 1<<a.id.Class() || !slices.Contains(got.Digest.Entries, entry) {
+		t.Errorf("the part %+v, %v", got, err)
+	}
+	// What the other lacks is sent; for what it holds newly it is told what is held here, so that it sends it, but not asked in return.
+	older, newer := entry, entry
+	older.Stamp, newer.Stamp.Version = first.Stamp(), 9
+	came := DigestCame{Digest: wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{older}}, Classes: got.Classes}
+	effects = r.step(came)
+	if records := sentRecords(t, effects, r.id(3)); len(records) == 0 || !bytes.Equal(records[0].Raw, second.Raw) || len(frames(effects, wire.KindPart)) != 0 {
+		t.Errorf("%d records and %d parts for what it lacks", len(records), len(frames(effects, wire.KindPart)))
+	}
+	came.Digest.Entries[0] = newer
+	effects = r.step(came)
+	if sent := frames(effects, wire.KindPart); len(sent) != 1 {
+		t.Errorf("%d parts for what it holds newly", len(sent))
+	} else if p, err := wire.ParsePart(sent[0].Frame); err != nil || !p.Reply {
+		t.Errorf("%+v, %v", p, err)
+	}
+	came.Reply = true
+	if effects := r.step(came); len(frames(effects, wire.KindPart)) != 0 {
+		t.Error("a reply is replied to")
+	}
+	before := r.c.sums(r.now).Records
+	r.step(MemberDown{a.id, 1, false})
+	r.pass(vouchTime)
+	if after := r.c.sums(r.now).Records; after != before-1 {
+		t.Errorf("%d records of %d are handed out without the dead", after, before)
+	}
+}
+
+// A node that lacks nearly all asks one neighbour for it, not each; one that has all waits to be asked.
+func TestNewcomerAsksOne(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(3)
+	r.up(4)
+	full := wire.Sums{Records: 1000}
+	for i := range full.Of {
+		full.Of[i] = uint32(i + 1)
+	}
+	parts := func(from wire.NodeID, s wire.Sums) (parts, sums int) {
+		t.Helper()
+		s.From = from
+		effects := r.step(SumsCame{s})
+		return len(frames(effects, wire.KindPart)), len(frames(effects, wire.KindSums))
+	}
+	if p, s := parts(r.id(3), full); p != 1 || s != 0 {
+		t.Errorf("%d parts, %d sums to the first", p, s)
+	}
+	if p, s := parts(r.id(4), full); p != 0 || s != 0 {
+		t.Errorf("%d parts, %d sums to the second", p, s)
+	}
+	r.pass(syncPatience)
+	if p, _ := parts(r.id(4), full); p != 1 {
+		t.Errorf("%d parts to the second when the first did not answer", p)
+	}
+	for i := range rigNodes {
+		r.step(r.records(3, r.author(i, 1).links(1)))
+	}
+	if p, s := parts(r.id(4), wire.Sums{Of: full.Of}); p != 0 || s != 1 {
+		t.Errorf("%d parts, %d sums to a newcomer", p, s)
+	}
+}
+
 func TestExchangeTakesNeighboursInTurn(t *testing.T) {
 	r := newRig(t, 2)
 	for _, i := range []int{3, 4, 5} {
@@ -301,23 +399,24 @@ func TestExchangeTakesNeighboursInTurn(t *testing.T) {
 	r.step(r.member(6, 1)) // no link
 	to := map[wire.NodeID]int{}
 	var last time.Time
-	for _, s := range r.pass(5 * time.Minute) {
+	r.pass(time.Minute) // while they differed, pauses were shorter
+	for _, s := range r.pass(10 * time.Minute) {
 		e, ok := s.Effect.(SendControl)
-		if !ok || wire.Kind(e.Frame[0]) != wire.KindDigest {
+		if !ok || wire.Kind(e.Frame[0]) != wire.KindSums {
 			continue
 		}
 		to[e.To]++
-		if pause := s.at.Sub(last); !last.IsZero() && (pause < digestPause*3/4 || pause > digestPause*5/4+50*time.Millisecond) {
-			t.Errorf("%v between digests", pause)
+		if pause := s.at.Sub(last); !last.IsZero() && (pause < digestMost*3/4 || pause > digestMost*5/4+50*time.Millisecond) {
+			t.Errorf("%v between sums", pause)
 		}
 		last = s.at
 	}
 	for _, i := range []int{3, 4, 5} {
 		if to[r.id(i)] < 5 {
-			t.Errorf("node %d got %d digests in 5 minutes", i, to[r.id(i)])
+			t.Errorf("node %d got %d sums in 10 minutes", i, to[r.id(i)])
 		}
 	}
 	if len(to) != 3 {
-		t.Errorf("digests to %v", to)
+		t.Errorf("sums to %v", to)
 	}
 }

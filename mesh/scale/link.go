@@ -185,7 +185,7 @@ func kindOf(frame []byte) Traffic {
 	switch wire.Kind(frame[0]) {
 	case wire.KindRecords:
 		return Records
-	case wire.KindDigest:
+	case wire.KindSums, wire.KindPart, wire.KindNews:
 		return Digest
 	default:
 		return Asking

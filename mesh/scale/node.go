@@ -215,12 +215,7 @@ func (n *node) receive(from wire.NodeID, frame []byte) {
 		n.recordsCame(from, records)
 		return
 	}
-	if wire.Kind(frame[0]) == wire.KindNeed {
-		needed, err := wire.ParseNeed(frame)
-		if err != nil {
-			panic(fmt.Sprintf("scale: %v", err))
-		}
-		n.post(core.NeedCame{From: from, Needed: needed})
+	if n.receiveOther(from, frame) {
 		return
 	}
 	kind, d, err := wire.ParseDigest(frame)
@@ -236,8 +231,33 @@ func (n *node) receive(from wire.NodeID, frame []byte) {
 	case wire.KindHave:
 		n.post(core.HaveCame{Digest: d})
 	default:
-		n.post(core.DigestCame{Digest: d, Whole: true})
+		n.post(core.DigestCame{Digest: d})
 	}
+}
+
+// receiveOther takes frames that are neither records nor digests; false if it is another.
+func (n *node) receiveOther(from wire.NodeID, frame []byte) bool {
+	var err error
+	switch wire.Kind(frame[0]) {
+	case wire.KindNeed:
+		var needed bool
+		needed, err = wire.ParseNeed(frame)
+		n.post(core.NeedCame{From: from, Needed: needed})
+	case wire.KindSums:
+		var s wire.Sums
+		s, err = wire.ParseSums(frame)
+		n.post(core.SumsCame{Sums: s})
+	case wire.KindPart:
+		var p wire.Part
+		p, err = wire.ParsePart(frame)
+		n.post(core.DigestCame{Digest: p.Digest, Classes: p.Classes, Reply: p.Reply})
+	default:
+		return false
+	}
+	if err != nil {
+		panic(fmt.Sprintf("scale: frame of kind %d: %v", frame[0], err))
+	}
+	return true
 }
 
 // recordsCame leaves out what is held already, as Node.verified does; each of the others costs a signature check.

@@ -5,22 +5,22 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fastpubsub/fastpubsub/gossip/rumour"
 	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
 // Settings of memberlist, as package gossip makes them.
 const (
-	gossipEvery   = 200*time.Millisecond + 7*time.Microsecond
-	gossipNodes   = 3
-	pingEvery     = time.Second + 3*time.Microsecond
-	pushPullEvery = 20 * time.Second
-	pushPullFree  = 32 // members up to which push/pull is not slowed
-	suspicionMult = 5
-	suspicionMost = 6 // times the least time-out of a suspicion
-	confirmations = suspicionMult - 2
-	packetBytes   = 1200
+	gossipEvery    = 200*time.Millisecond + 7*time.Microsecond
+	gossipNodes    = 3
+	pingEvery      = time.Second + 3*time.Microsecond
+	pushPullEvery  = 20 * time.Second
+	pushPullFree   = 32 // members up to which push/pull is not slowed
+	suspicionMult  = 5
+	retransmitMult = 4
+	suspicionMost  = 6 // times the least time-out of a suspicion
+	confirmations  = suspicionMult - 2
+	packetBytes    = 1200
 )
 
 // What SWIM's messages take, in bytes: as memberlist encodes them for names and descriptions such as ours.
@@ -245,16 +245,21 @@ func (m *members) tick() {
 	}
 }
 
+// retransmits is how often a message is sent in a mesh of so many members.
+func retransmits(members int) int {
+	return retransmitMult * int(math.Ceil(math.Log10(float64(members+1))))
+}
+
 // packet sends a member what there is to tell, besides so many bytes that are sent anyway.
 func (m *members) packet(to int32, besides int) {
 	n := m.n
-	told := m.queue.take(packetBytes-packetHead-besides, rumour.Most(m.count()))
+	told := m.queue.take(packetBytes-packetHead-besides, retransmits(m.count()))
 	size := packetHead
 	for i := range told {
 		size += compound + told[i].size()
 	}
 	var digest wire.Digest
-	if entries := n.rumours.Take(packetBytes-size-besides-compound, m.count()); len(entries) > 0 {
+	if entries := n.rumours.Take(packetBytes - size - besides - compound); len(entries) > 0 {
 		digest = wire.Digest{From: n.id, Entries: entries}
 		size += compound + 1 + len(wire.AppendDigest(nil, wire.KindDigest, &digest))
 	}
@@ -361,8 +366,8 @@ func (m *members) exchange(other *node, done func(ok bool)) {
 			return
 		}
 		mine, theirs := n.state(), other.state()
-		n.post(core.DigestCame{Digest: theirs.digest, Whole: true})
-		other.post(core.DigestCame{Digest: mine.digest, Whole: true})
+		n.post(core.SumsCame{Sums: theirs.sums})
+		other.post(core.SumsCame{Sums: mine.sums})
 		n.merge(other, theirs.beliefs)
 		other.merge(n, mine.beliefs)
 		done(true)
@@ -372,13 +377,13 @@ func (m *members) exchange(other *node, done func(ok bool)) {
 // state is a node's part of a push/pull.
 type state struct {
 	beliefs []belief
-	digest  wire.Digest
+	sums    wire.Sums
 }
 
 func (n *node) state() state {
 	began := n.clock()
-	frame := n.core.Digest()
-	_, digest, err := wire.ParseDigest(frame)
+	frame := n.core.Sums(n.time())
+	sums, err := wire.ParseSums(frame)
 	if err != nil {
 		panic("scale: " + err.Error())
 	}
@@ -390,7 +395,7 @@ func (n *node) state() state {
 		}
 	}
 	n.cost.add(PushPull, streamBytes+frameCost(size+memberBytes))
-	return state{slices.Clone(n.swim.beliefs), digest}
+	return state{slices.Clone(n.swim.beliefs), sums}
 }
 
 // merge takes in what another node believes, itself included.
