@@ -10,8 +10,7 @@
 //	lane 1..   published messages by hash of (tenant, channel), which keeps a channel's order; all in lane 1 where the round trip is under 2 ms
 //
 // Request headers carry the node's boot and the lane's number; who the peer is follows from its TLS key alone, and whether it is believed from its certificate
-// (package trust). Datagrams
-// (RFC 9297) on lane 0 carry probes and echoes and nothing else, since a full receive queue drops them silently.
+// (package trust). Datagrams (RFC 9297) on lane 0 carry probes and echoes and nothing else, since a full receive queue drops them silently.
 //
 // One flusher per link takes at most 16 KiB of each lane in turn and writes them, so that many messages share a packet and a
 // large message does not hold up other lanes. A few flushes go at once; on long links those of a lasting stream are

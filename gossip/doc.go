@@ -14,6 +14,11 @@
 // and the rate of changes that gossip carries is not bounded by the size of records; the records themselves travel on links, pushed at once.
 // Push/pull compares sums of all that both hold and so repairs whatever was missed.
 //
+// # Keys
+//
+// With Config.Keys packets and streams are sealed by memberlist's keyring: AES-GCM, version 1 of its format, under the first key, and opened with any. What is not
+// sealed so is refused before memberlist sees it, since that would panic over some of what a holder of a key can send. SetKeys changes the keys while all runs.
+//
 // # Joining
 //
 // Seeds are resolved and tried again for ever while they are not members, and so are the members last known, which are kept in a file

@@ -12,6 +12,11 @@
 // Config.Shared, such as what became of tokens, goes to all nodes at once through the in-flight table, and is compared on new links and in the slow
 // round; see Shared.
 //
+// # Who takes part
+//
+// Config.Trust says whom the node believes to be one of its mesh, and by which keys SWIM packets are sealed (package trust); SetTrust changes it. Peers that
+// are not believed get no further than the TLS handshake; they are counted, and logged at most once per strangersEvery.
+//
 // # Invariants
 //
 //  1. A later boot of this very node seen elsewhere ends it with ErrImpostor.

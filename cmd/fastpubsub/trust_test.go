@@ -104,6 +104,7 @@ func TestExposure(t *testing.T) {
 // TestStrangersOutsideProcesses: three processes that have one secret, each by another way, are a mesh; one with another secret and one without any, which
 // know where it is, are not, see nothing, and are logged once a minute at most. Tokens have a key that comes of the secret.
 func TestStrangersOutsideProcesses(t *testing.T) {
+	began := time.Now()
 	secret, master := trust.NewSecret(), file(t, testMaster)
 	a := startProcess(t, "a", "--mesh-secret-file", file(t, secret.Text()), "--master-token-file", master)
 	b := startProcess(t, "b", "--join", "fps://"+secret.Text()+"@"+a.node, "--require-tokens")
@@ -139,12 +140,11 @@ func TestStrangersOutsideProcesses(t *testing.T) {
 	if _, status := b.enter(t, ""); status != http.StatusUnauthorized {
 		t.Errorf("b without a token: %d", status)
 	}
-	began := time.Now()
 	for _, p := range append(all, outside...) {
 		_ = p.cmd.Process.Kill()
 		_ = p.cmd.Wait()
 		log := p.stderr.String()
-		if n := strings.Count(log, "not a node of this mesh"); n > 1+int(time.Since(began.Add(-patience))/time.Minute) || p != c && n == 0 {
+		if n := strings.Count(log, "not a node of this mesh"); n > 1+int(time.Since(began)/time.Minute) || p != c && n == 0 {
 			t.Errorf("%s logged strangers %d times: %s", p.name, n, log)
 		}
 		if strings.Contains(log, secret.Text()[8:30]) {
@@ -153,6 +153,42 @@ func TestStrangersOutsideProcesses(t *testing.T) {
 		if p == outside[1] == strings.Contains(log, "only with mesh secret") {
 			t.Errorf("%s does not say how exposed it is: %s", p.name, log)
 		}
+	}
+}
+
+// TestTokensFollowTheSecret: while a mesh secret changes, tokens by either are good; when the old one is gone, those by it are not.
+func TestTokensFollowTheSecret(t *testing.T) {
+	old, next := trust.NewSecret(), trust.NewSecret()
+	secrets := file(t, old.Text())
+	p := startProcess(t, "p", "--mesh-secret-file", secrets, "--master-token-file", file(t, testMaster))
+	mint := func() string {
+		return p.call(t, http.MethodPost, "/v1/get-token", `{"tenant_grants":[{"tenant_ids":["t"],"allow_channels_sub":["#"]}],"expires_at":"`+
+			time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"}`)["token"].(string)
+	}
+	enters := func(token string) bool {
+		conn, status := p.enter(t, token)
+		if conn != nil {
+			_ = conn.CloseNow()
+		}
+		return status == http.StatusSwitchingProtocols
+	}
+	hold := func(text string, shown trust.Secret) {
+		if err := os.WriteFile(secrets, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		hangUp(t, p)
+		waitFor(t, "the new file is used", func() bool { return strings.HasSuffix(p.view(t).Node.Authority, shown.String()) })
+	}
+	first := mint()
+	hold(next.Text()+"\n"+old.Text()+"\n", next)
+	second := mint()
+	if !enters(first) || !enters(second) {
+		t.Error("while both secrets are good, not both tokens are")
+	}
+	hold(next.Text(), next)
+	waitFor(t, "the token by the old secret is refused", func() bool { return !enters(first) })
+	if !enters(second) {
+		t.Error("the token by the new secret is refused")
 	}
 }
 
