@@ -46,9 +46,9 @@ type flusher struct {
 	wake    chan struct{} // something waits to be written; capacity 1
 	turn    chan struct{} // capacity 1: holds a token while somebody writes; a channel, since a write can last
 
-	pace   pacer  // of whoever has the turn
-	prompt int    // bytes that senders wrote themselves since the flusher last did; of whoever has the turn
-	told   uint64 // messages of the link when it was last said to be in use; of whoever has the turn
+	pace   pacer     // of whoever has the turn
+	prompt int       // bytes that senders wrote themselves since the flusher last did; of whoever has the turn
+	told   [2]uint64 // messages of the link when it was last said to be in use, those shared first; of whoever has the turn
 }
 
 // laneFlusher writes to the lanes.
@@ -219,8 +219,12 @@ func (f *flusher) nextSlice(i int) []byte {
 func (f *flusher) wrote(i, n int) {
 	l := f.link
 	l.bytes.out.Add(uint64(n))
-	if messages := l.bytes.messagesOut.Load(); messages != f.told && i != controlLane { // else it was a probe
-		f.told = messages
+	messages := l.bytes.messagesOut.Load()
+	if i == controlLane { // of what goes there only what is shared cannot wait for an idle link's probes
+		messages = l.bytes.shared.Load()
+	}
+	if messages != f.told[min(i, 1)] { // else it was a probe
+		f.told[min(i, 1)] = messages
 		l.use(time.Now())
 	}
 	l.mu.Lock()

@@ -179,11 +179,11 @@ func (l *Link) receiveDatagrams(ctx context.Context) error {
 			l.endpoint.counters.Drop(DropMalformed, 1)
 			continue
 		}
-		l.heard.Store(now.UnixNano())
-		if p.Kind == wire.KindEcho {
+		if p.Kind == wire.KindEcho { // says itself that the link works
 			l.endpoint.cfg.Emit(Echoed{Link: l, Seq: p.Seq, RTT: time.Duration(at-p.Sent) - p.Held, At: now})
 			continue
 		}
+		l.heard.Store(now.UnixNano())
 		p.Kind = wire.KindEcho
 		p.Held = time.Duration(l.endpoint.clock() - at)
 		if err := l.lanes[controlLane].SendDatagram(wire.AppendProbe(nil, p)); err != nil {

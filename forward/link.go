@@ -67,9 +67,9 @@ type Link struct {
 	flusher    *flusher // of the lanes
 
 	srtt  atomic.Int64 // ns, as the control plane measures it; 0 unknown
-	heard atomic.Int64 // unix ns of the last frame or datagram
-	used  atomic.Int64 // unix ns of the last published message sent or received
-	bytes struct{ in, out, messagesIn, messagesOut atomic.Uint64 }
+	heard atomic.Int64 // unix ns of the last frame or datagram other than an echo
+	used  atomic.Int64 // unix ns of the last published message sent or received, or shared one sent
+	bytes struct{ in, out, messagesIn, messagesOut, shared atomic.Uint64 }
 
 	mu      sync.Mutex // guards what follows
 	out     []outbox   // one for each lane, and one for the near stream
@@ -145,7 +145,7 @@ func (l *Link) abandon(mark func()) {
 	}
 }
 
-// LastHeard is when the last frame or datagram came.
+// LastHeard is when the last frame or datagram came, echoes left out.
 func (l *Link) LastHeard() time.Time { return time.Unix(0, l.heard.Load()) }
 
 // LastUsed is when the last published message passed, either way; the zero Unix time if none did.
@@ -196,6 +196,9 @@ func (l *Link) laneOf(m *wire.Message) int {
 func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
 	lane := l.laneOf(m)
 	if lane == controlLane {
+		if m.Class == wire.ClassShared {
+			l.bytes.shared.Add(1)
+		}
 		return l.sendControl(head, m.Payload)
 	}
 	by, box, alone, err := l.enqueue(lane, m, head)

@@ -15,7 +15,7 @@ const (
 	riseKept  = 2 * time.Minute // how long a rise is remembered after it was told
 	easeEvery = 2 * time.Second // between two steps down after it, twice as long after each that follows a rise remembered
 	easeMost  = 16 * time.Second
-	easeParts = 4               // of the way down in a step
+	easeParts = 4 // of the way down in a step
 )
 
 // Cost is what the link to a node costs, one way, in microseconds.
@@ -27,7 +27,7 @@ type Cost struct {
 // Advertiser decides when a node tells the mesh what its links cost. One goroutine owns it.
 type Advertiser struct {
 	cfg    Config
-	told   []Cost        // as last advertised
+	told   []Cost // as last advertised
 	risen  map[wire.NodeID]rise
 	easing time.Time     // when more of a fall may be told; zero: all is told
 	ever   bool          // anything was advertised

@@ -10,7 +10,7 @@ import (
 // Config tunes measuring and advertising. The zero value of a field means its default; so does a value that Validate refuses.
 type Config struct {
 	ActiveInterval time.Duration // between probes of a link in use, at most; default 50 ms
-	IdleInterval   time.Duration // between probes of any other link; default 1 s
+	IdleInterval   time.Duration // between probes of any other link; default 2 s
 	ActiveFor      time.Duration // how long after its last use a link counts as in use; default 2 s
 	Budget         int           // probes per second over all links of the node; default 200
 	MissedLimit    int           // unanswered probes in a row until a link is down, where it loses next to none; default 3
@@ -33,7 +33,7 @@ func (c Config) Validate() error {
 func (c Config) normal() (Config, error) {
 	var faults []error
 	settle(&faults, "ActiveInterval", &c.ActiveInterval, span[time.Duration]{5 * time.Millisecond, 10 * time.Second, 50 * time.Millisecond})
-	settle(&faults, "IdleInterval", &c.IdleInterval, span[time.Duration]{c.ActiveInterval, time.Minute, max(time.Second, c.ActiveInterval)})
+	settle(&faults, "IdleInterval", &c.IdleInterval, span[time.Duration]{c.ActiveInterval, time.Minute, max(2*time.Second, c.ActiveInterval)})
 	settle(&faults, "ActiveFor", &c.ActiveFor, span[time.Duration]{time.Millisecond, time.Hour, 2 * time.Second})
 	settle(&faults, "Budget", &c.Budget, span[int]{1, 1_000_000, 200})
 	settle(&faults, "MissedLimit", &c.MissedLimit, span[int]{1, historySize / 8, 3})

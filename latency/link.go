@@ -38,6 +38,7 @@ const (
 	lossCertain  = 0.005 // added to the estimate of loss where it is not below this itself
 	deafFactor   = 3     // times MissedLimit: misses in a row that are too many though frames are heard
 	deafFor      = time.Second
+	calmFactor   = 6 // times ActiveInterval: between probes of a link in use from which frames come
 	missTakes    = 4 // good probes that one missed takes back
 	lossIgnored  = 0.003
 	lossDelay    = 5 * time.Millisecond // what a retransmission costs beyond the time-out
@@ -60,6 +61,7 @@ type Link struct {
 	clock       time.Duration // latest time seen
 	sentAt      time.Duration // of the last probe
 	heardAt     time.Duration // last sign of life
+	spokeAt     time.Duration // last frame of the peer that was no echo
 	echoAt      time.Duration // last echo in time
 	livelyAt    time.Duration // last reason to probe fast: use, or a change of fortune
 
@@ -201,8 +203,12 @@ func (l *Link) resetWake() {
 	}
 }
 
-// Heard takes note that some frame came at this time: a sign of life, but no sample. Times may come late and repeat.
-func (l *Link) Heard(at time.Time) { l.alive(l.recently(at)) }
+// Heard takes note that some frame other than an echo came at this time: a sign of life, but no sample. Times may come late and repeat.
+func (l *Link) Heard(at time.Time) {
+	heard := l.recently(at)
+	l.spokeAt = max(l.spokeAt, heard)
+	l.alive(heard)
+}
 
 // Used takes note that the link carried a message at this time. Times may come late and repeat.
 func (l *Link) Used(at time.Time) { l.livelyAt = max(l.livelyAt, l.recently(at)) }
@@ -311,6 +317,14 @@ func (l *Link) missLimit() int {
 func (l *Link) fast() time.Duration {
 	return l.cfg.ActiveInterval * time.Duration(l.cfg.MissedLimit) / time.Duration(l.limit)
 }
+
+// heardOf reports whether the peer was heard so lately, with no probe unanswered since, that the link need not be asked whether it works.
+func (l *Link) heardOf(at time.Duration) bool {
+	return l.state == Up && l.unanswered == 0 && l.spokeAt > 0 && at-l.spokeAt < l.fast()
+}
+
+// calm is the interval of probes that only measure, while frames show that the link works.
+func (l *Link) calm() time.Duration { return min(calmFactor*l.cfg.ActiveInterval, l.cfg.IdleInterval) }
 
 // livelyUntil is when fast probing ends.
 func (l *Link) livelyUntil() time.Duration { return l.livelyAt + l.cfg.ActiveFor }

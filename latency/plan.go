@@ -34,7 +34,7 @@ func newPlan(at time.Duration, cfg *Config, members []*member) plan {
 		case m.link.suspected():
 			suspects += rate(m.link.fast())
 		case m.link.lively(at):
-			lively += rate(m.link.fast())
+			lively += rate(m.link.pace(at))
 		}
 	}
 	budget, n := float64(cfg.Budget), float64(max(len(members), 1))
@@ -59,7 +59,7 @@ func (pl *plan) fill(members []*member, left float64) (scale float64) {
 			if m.link.suspected() || !m.link.lively(pl.at) {
 				continue
 			}
-			extra := max(0, rate(m.link.fast())-pl.base)
+			extra := max(0, rate(m.link.pace(pl.at))-pl.base)
 			if w := m.link.weight(pl.at); w*scale >= 1 {
 				rest -= extra
 			} else {
@@ -83,6 +83,14 @@ func (pl *plan) interval(l *Link) time.Duration {
 		return interval(pl.base + max(0, full-pl.base)*share)
 	}
 	return interval(max(pl.base, full*share))
+}
+
+// pace is the interval that a lively link wants to be probed at.
+func (l *Link) pace(at time.Duration) time.Duration {
+	if l.heardOf(at) {
+		return l.calm()
+	}
+	return l.fast()
 }
 
 // rate and interval are each other's inverse, in 1/s.

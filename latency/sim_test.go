@@ -158,7 +158,6 @@ func (w *world) deliver() {
 		case f.heard:
 			w.prober.Link(f.id).Heard(w.start.Add(f.at))
 		default:
-			w.prober.Link(f.id).Heard(w.start.Add(f.at))
 			w.prober.Link(f.id).Echo(w.start.Add(f.at), f.seq, f.rtt)
 		}
 	}

@@ -49,7 +49,7 @@ var arrows = map[string][]string{
 
 // pure packages may not reach for these: time and randomness are arguments, and there is nothing to lock or wait for.
 var (
-	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/core", "mesh/wire", "wsgate/token"}
+	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "gossip/rumour", "latency", "mesh/channel", "mesh/core", "mesh/wire", "wsgate/token"}
 	forbidden = []string{"context", "crypto/rand", "io", "log", "net", "os", "sync"}
 )
 

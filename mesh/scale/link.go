@@ -154,7 +154,6 @@ func (n *node) probe(j int, seq uint32) {
 	rtt := there + n.travel(j, n.i)
 	n.later(rtt, func() {
 		if l.works(end) && !n.cut(n.i, j) {
-			l.heard[end].add(n.now, n.now)
 			n.post(core.Echoed{Peer: to.id, Link: l.number[end], Seq: seq, RTT: rtt, At: n.time()})
 		}
 	})
