@@ -67,7 +67,7 @@
 //
 // A link is lively for ActiveFor after its last use, after it was added or went down, and as long as it answers while
 // Down. Lively and suspected links (a probe missed, nothing heard since) are probed at the fast interval, all others
-// at IdleInterval. Frames of the peer other than echoes put the probe of a lively link off until half of ActiveInterval after the last of them, to
+// at IdleInterval. Frames of the peer other than echoes put the probe of a lively link off until three quarters of ActiveInterval after the last of them, to
 // 6·ActiveInterval at most, and not once a probe is missed: what asks whether a link works is silence, so that a link which carries messages or acknowledgements costs next to no probes, and of two ends that have
 // nothing else to say one does most of the asking. Each interval is shortened by a random part up to a tenth, and a tick that some link needs takes
 // along every link that is due within a tenth of its own interval: links of equal interval soon share their ticks. Of
@@ -94,7 +94,7 @@
 //
 // # Invariants
 //
-//	L1  A lively link whose path dies at t is Down by t + MissedLimit·ActiveInterval + T, or half a round trip later, less half of ActiveInterval, where the peer was heard until then;
+//	L1  A lively link whose path dies at t is Down by t + MissedLimit·ActiveInterval + T, or half a round trip later, less a quarter of ActiveInterval, where the peer was heard until then;
 //	    with deviation up to 10 ms and default settings that is t + 200 ms + srtt. (The budget must allow its interval.)
 //	L2  Any other link is Down by t + IdleInterval + MissedLimit·ActiveInterval + 2T.
 //	L3  Coming up takes two answered probes the first time, at least GoodLimit after a down, more after each.

@@ -207,7 +207,7 @@ func (p *Prober) due(m *member) (at, slack time.Duration) {
 	}
 	pause := time.Duration(m.jitter * float64(p.plan.interval(l)))
 	if l.state == Up && l.unanswered == 0 && l.spokeAt > l.sentAt { // silence is what asks for a probe, and measuring now and then
-		pause = max(pause, min(l.spokeAt-l.sentAt+pause/2, time.Duration(m.jitter*float64(l.calm()))))
+		pause = max(pause, min(l.spokeAt-l.sentAt+pause*3/4, time.Duration(m.jitter*float64(l.calm()))))
 	}
 	if !l.suspected() && l.sentAt+pause > l.livelyUntil() {
 		pause = idle
