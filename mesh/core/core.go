@@ -363,6 +363,9 @@ func (c *Core) noteReached(now time.Time) {
 // Known is how many other nodes have been heard of.
 func (c *Core) Known() int { return len(c.peers) }
 
+// Advertised are this node's links as last told to the mesh, to be read only.
+func (c *Core) Advertised() []wire.Link { return c.vector }
+
 // Held is the newest version held of a record, zero if none is.
 func (c *Core) Held(key RecordKey) wire.Stamp { return c.store.stamp(key) }
 

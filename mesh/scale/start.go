@@ -2,23 +2,23 @@ package scale
 
 import "time"
 
-// StartKnown starts all nodes within so much time, each knowing all others as members, as after a long time.
-func (w *World) StartKnown(within time.Duration) {
+// StartKnown starts the first so many nodes within a time, each knowing all others as members, as after a long time.
+func (w *World) StartKnown(count int, within time.Duration) {
 	started := 0
-	for _, n := range w.nodes {
+	for _, n := range w.nodes[:count] {
 		w.After(w.upTo(within), func() {
 			n.begin()
-			if started++; started == len(w.nodes) {
-				w.acquaint()
+			if started++; started == count {
+				w.acquaint(w.nodes[:count])
 			}
 		})
 	}
 }
 
 // acquaint has every node take every other for a member.
-func (w *World) acquaint() {
-	for _, n := range w.nodes {
-		for _, other := range w.nodes {
+func (w *World) acquaint(nodes []*node) {
+	for _, n := range nodes {
+		for _, other := range nodes {
 			n.swim.learn(other)
 		}
 		n.swim.start(nil)

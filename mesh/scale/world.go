@@ -40,6 +40,7 @@ type World struct {
 	number map[wire.NodeID]int
 	runs   []run // every run of every node, in the order of their starts: what SWIM calls a member
 	faults faults
+	flows  flows
 	shared sharedRecords
 	watch  []*Watch
 	steps  uint64
