@@ -84,7 +84,7 @@ func (h *hub) relayed(payload int) []byte {
 }
 
 func (h *hub) relay(tb testing.TB, frame []byte, m *wire.Message) {
-	if err := h.links[0].message(frame, m); err != nil {
+	if err := h.links[0].message(1, frame, m); err != nil {
 		tb.Fatal(err)
 	}
 	h.write()

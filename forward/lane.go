@@ -80,9 +80,9 @@ func (l *Link) frame(index int, frame []byte, m *wire.Message) error {
 	case kind == wire.KindMessage && index == controlLane:
 		return l.routedControl(frame, m)
 	case kind == wire.KindMessage:
-		return l.message(frame, m)
+		return l.message(index, frame, m)
 	case kind == wire.KindTwin && index != controlLane:
-		return l.twinFrame(frame, m)
+		return l.twinFrame(index, frame, m)
 	case index == l.nearBox() && isProbe(frame):
 		if s := l.nearStream(); s != nil {
 			return s.probed(frame)
@@ -95,9 +95,13 @@ func (l *Link) frame(index int, frame []byte, m *wire.Message) error {
 }
 
 // message takes a published message off a lane.
-func (l *Link) message(frame []byte, m *wire.Message) error {
+func (l *Link) message(index int, frame []byte, m *wire.Message) error {
 	if err := wire.ParseMessage(frame, m); err != nil {
 		return err
+	}
+	if m.Class == wire.ClassAck && index == l.nearBox() {
+		l.endpoint.forwarder.receive(l, m)
+		return nil
 	}
 	if m.Class != wire.ClassPublish {
 		return fmt.Errorf("%w: message of class %d in a message lane", wire.ErrMalformed, m.Class)

@@ -196,8 +196,13 @@ func (l *Link) laneOf(m *wire.Message) int {
 func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
 	lane := l.laneOf(m)
 	if lane == controlLane {
-		if m.Class == wire.ClassShared {
+		switch m.Class {
+		case wire.ClassShared:
 			l.bytes.shared.Add(1)
+		case wire.ClassAck:
+			if l.ackNear(head, m.Payload, leave) {
+				return nil
+			}
 		}
 		return l.sendControl(head, m.Payload)
 	}

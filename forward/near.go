@@ -136,14 +136,15 @@ func (l *Link) detachNear(s *nearStream) {
 	l.flusher.signal()
 }
 
-// appendMessages appends the message frames of a box: probes are for the stream alone.
+// appendMessages appends the messages of a near stream's box that a lane can take: probes are for the stream alone, and acknowledgements will be repeated.
 func appendMessages(dst, frames []byte) []byte {
+	var m wire.Message
 	for len(frames) > 0 {
 		frame, rest, _, err := wire.SplitFrame(frames, wire.MaxFrame)
 		if err != nil || frame == nil {
 			break // our own queue always parses
 		}
-		if !isProbe(frame) {
+		if !isProbe(frame) && wire.ParseMessage(single(frame), &m) == nil && m.Class == wire.ClassPublish {
 			dst = append(dst, frames[:len(frames)-len(rest)]...)
 		}
 		frames = rest
@@ -219,6 +220,22 @@ func (s *nearStream) queue(p wire.Probe) {
 	l.queued += l.put(l.nearBox(), wire.AppendProbe(nil, p), nil)
 	l.mu.Unlock()
 	s.flusher.signal()
+}
+
+// ackNear has an acknowledgement go by the near stream, where it costs less than on lane 0, unless messages wait there.
+func (l *Link) ackNear(head, tail []byte, leave bool) bool {
+	l.mu.Lock()
+	s := l.stream
+	if l.closed || s == nil || l.queued > 0 {
+		l.mu.Unlock()
+		return false
+	}
+	l.queued += l.put(l.nearBox(), head, tail)
+	l.mu.Unlock()
+	if leave || !s.flusher.now(l.nearBox()) {
+		s.flusher.signal()
+	}
+	return true
 }
 
 // keepNear opens near streams for a link that this end dialled, as long as it lives. Number is the peer's for the link.

@@ -340,3 +340,34 @@ func TestNearStreamEchoesAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestAcknowledgedByNearStream: where messages go by a stream, so do acknowledgements, and QUIC rests; what of them waits when the stream ends is not for lanes.
+func TestAcknowledgedByNearStream(t *testing.T) {
+	bubble(t, nearPath, func(ctx context.Context, t *testing.T, n *simnet.Net) {
+		a, b := startNear(ctx, t, n, 1), startNear(ctx, t, n, 2)
+		meet(ctx, t, a, b)
+		time.Sleep(time.Second)
+		before := n.Counters("10.0.0.2", "10.0.0.1").Sent
+		for i := range 100 {
+			a.spread(t, strconv.Itoa(i), 100, b.self)
+			time.Sleep(20 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if sent := n.Counters("10.0.0.2", "10.0.0.1").Sent - before; sent > 20 {
+			t.Errorf("%d datagrams", sent)
+		}
+		if left := a.Flights().Outgoing; left != 0 || b.counters.Acks.Load() < 50 {
+			t.Errorf("%d of 100 not acknowledged, by %d acknowledgements", left, b.counters.Acks.Load())
+		}
+		s := b.Link(a.self).nearStream()
+		s.flusher.turn <- struct{}{}
+		a.spread(t, "100", 100, b.self)
+		time.Sleep(100 * time.Millisecond)
+		s.stop(errNearSilent)
+		time.Sleep(5 * time.Second)
+		<-s.flusher.turn
+		if a.Link(b.self) == nil || a.Flights().Outgoing != 0 {
+			t.Errorf("link %v, %d not acknowledged", a.Link(b.self), a.Flights().Outgoing)
+		}
+	})
+}

@@ -75,7 +75,7 @@ func (l *Link) Twin() bool {
 }
 
 // twinFrame takes a frame that was sent over both connections.
-func (l *Link) twinFrame(frame []byte, m *wire.Message) error {
+func (l *Link) twinFrame(index int, frame []byte, m *wire.Message) error {
 	number, n := binary.Uvarint(frame[1:])
 	if n <= 0 || number == 0 || len(frame) == 1+n || wire.Kind(frame[1+n]) != wire.KindMessage {
 		return fmt.Errorf("%w: twin frame", wire.ErrMalformed)
@@ -89,7 +89,7 @@ func (l *Link) twinFrame(frame []byte, m *wire.Message) error {
 		l.endpoint.counters.TwinCopies.Add(1)
 		return nil
 	}
-	return owner.message(frame[1+n:], m)
+	return owner.message(index, frame[1+n:], m)
 }
 
 // single is the message frame within a frame of either kind.
