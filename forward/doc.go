@@ -24,7 +24,7 @@
 //
 // Where the round trip is under 2 ms, published messages go by TLS 1.3 on TCP instead of lane 1, by the same keys and in the same frames, on the TCP port with the
 // number of the node's UDP port. There the processor is what is scarce, and TCP costs it a third of QUIC: the kernel cuts and acknowledges, and wakes who reads.
-// What lanes are for, not to wait for each other's lost packets, matters on longer paths. Control and the probes that tell whether the link lives stay on QUIC.
+// What lanes are for, not to wait for each other's lost packets, matters on longer paths. Acknowledgements go that way too while no messages wait; control, and the probes that tell whether the link lives, stay on QUIC.
 // The end that dialled the link dials the stream, ALPN fastpubsub-near-1:
 //
 //	lane 0's response   Fps-Near: the peer's number of the link, if it takes streams
