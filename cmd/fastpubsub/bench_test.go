@@ -15,6 +15,9 @@ func TestBenchFaults(t *testing.T) {
 		"--size many":                     "--size",
 		"--url http://127.0.0.1:1":        "is not an address",
 		"--sub-url ws://127.0.0.1:1/ws":   "none of the publisher's",
+		"load --share 2":                  "a share of 2",
+		"slow --slow -1":                  "-1 slow subscribers",
+		"slow --connections 7":            "cannot be shared out evenly",
 		"fanout --connections 7":          "cannot be shared out evenly",
 		"--tenant a/b --url ws://[::1]/w": "tenant",
 	} {
@@ -56,7 +59,7 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &report); err != nil || errs.Len() > 0 {
 		t.Fatalf("%v: %s%s", err, out.String(), errs.String())
 	}
-	if len(report.Results) != 6 || report.Machine.CPUs < 1 || !strings.HasPrefix(report.Mesh, "2 nodes") {
+	if len(report.Results) != 8 || report.Machine.CPUs < 1 || !strings.HasPrefix(report.Mesh, "2 nodes") {
 		t.Fatalf("%+v", report)
 	}
 	for _, r := range report.Results {

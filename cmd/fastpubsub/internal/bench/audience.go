@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -28,12 +29,15 @@ var errForeign = errors.New("bench: a delivery is not what was published")
 type audience struct {
 	rig      *rig
 	channels []string
-	hearers  int // connections that subscribe to each channel
-	each     int // subscribers of a channel on a connection, each by a pattern of its own
+	hearers  []int    // by channel: connections that subscribe to it
+	each     int      // subscribers of a channel on a connection, each by a pattern of its own
+	since    []uint64 // by channel: messages published before the audience gathered
+	dialer   net.Dialer
 
-	// Hooks, called by the readers: for each message that came for the first time, and with how many a read brought.
+	// Hooks. Readers call the first two: for each message that came for the first time, and with how many a read brought.
 	taken   func(s stamp, at time.Duration)
 	arrived func(n int)
+	admit   func(i int, l *listener) // called for listener i once it is connected
 
 	listeners []*listener
 	heard     []atomic.Int32 // by channel: connections that a probe has reached
@@ -43,8 +47,8 @@ type audience struct {
 // newAudience is the audience of channels.
 func newAudience(r *rig, channels []string, hearers, each int) *audience {
 	return &audience{
-		rig: r, channels: channels, hearers: hearers, each: each,
-		taken: func(stamp, time.Duration) {}, arrived: func(int) {}, heard: make([]atomic.Int32, len(channels)),
+		rig: r, channels: channels, hearers: slices.Repeat([]int{hearers}, len(channels)), each: each, since: make([]uint64, len(channels)),
+		taken: func(stamp, time.Duration) {}, arrived: func(int) {}, admit: func(int, *listener) {}, heard: make([]atomic.Int32, len(channels)),
 	}
 }
 
@@ -59,16 +63,30 @@ type listener struct {
 	fresh    int // messages of this read
 }
 
-// gather connects all listeners and has them subscribe. Connection i gets perConnection channels from first(i) on, by the patterns of each.
-func (a *audience) gather(ctx context.Context, connections, perConnection int, patterns func(channel string) []string) error {
+// allot says which channels a connection gets: so many from the first on.
+type allot func(connection int) (first, count int)
+
+// inTurn gives each connection the next perConnection channels.
+func (a *audience) inTurn(perConnection int) allot {
+	return func(i int) (first, count int) {
+		first = i * perConnection % len(a.channels)
+		return first, min(perConnection, len(a.channels)-first)
+	}
+}
+
+// gather connects all listeners and has them subscribe to their channels, by the patterns of each.
+func (a *audience) gather(ctx context.Context, connections int, which allot, patterns func(channel string) []string) error {
 	a.listeners = make([]*listener, connections)
 	return many(ctx, connections, func(i int) error {
-		first := i * perConnection % len(a.channels)
-		count := min(perConnection, len(a.channels)-first)
+		first, count := which(i)
 		l := &listener{audience: a, first: first, flows: make([]flow, count), probed: make([]bool, count)}
-		c, err := a.rig.connect(ctx, a.rig.sub, func(c *conn) {
+		for j := range l.flows {
+			l.flows[j].next = a.since[first+j]
+		}
+		c, err := a.rig.connect(ctx, &a.dialer, a.rig.sub, func(c *conn) {
 			l.conn = c
 			c.deliver, c.batched = l.deliver, l.batched
+			a.admit(i, l)
 		})
 		if err != nil {
 			return err
@@ -125,7 +143,7 @@ func (a *audience) tune(ctx context.Context, p *publisher) error {
 	for i := range pending {
 		pending[i] = i
 	}
-	deaf := func(i int) bool { return int(a.heard[i].Load()) < a.hearers }
+	deaf := func(i int) bool { return int(a.heard[i].Load()) < a.hearers[i] }
 	for last := a.rig.now(); len(pending) > 0; {
 		for chunk := range slices.Chunk(pending, probesAtOnce) {
 			for _, i := range chunk {
@@ -146,20 +164,34 @@ func (a *audience) tune(ctx context.Context, p *publisher) error {
 			last = a.rig.now()
 		}
 		if a.rig.now()-last > probePatience {
-			return fmt.Errorf("bench: %d of %d connections hear %s", a.heard[pending[0]].Load(), a.hearers, a.channels[pending[0]])
+			return fmt.Errorf("bench: %d of %d connections hear %s", a.heard[pending[0]].Load(), a.hearers[pending[0]], a.channels[pending[0]])
 		}
 	}
 	return nil
 }
 
-// drain waits until as many messages have come as are owed, or none has come for Config.Patience.
-func (a *audience) drain(ctx context.Context, owed uint64) error {
-	for last, before := a.rig.now(), a.delivered.Load(); a.delivered.Load() < owed && a.rig.now()-last < a.rig.cfg.Patience; {
+// owed is how many messages connections should get, of those sent by channel.
+func (a *audience) owed(sent []uint64) (n uint64) {
+	for i := range a.channels {
+		n += (sent[i] - a.since[i]) * uint64(a.hearers[i])
+	}
+	return n
+}
+
+// drain waits until all messages that are owed have come, of those sent by channel, or none has come for Config.Patience.
+func (a *audience) drain(ctx context.Context, sent []uint64) error {
+	owed := a.owed(sent)
+	return a.rig.settle(ctx, func() uint64 { return owed - min(a.delivered.Load(), owed) })
+}
+
+// settle waits until nothing is left, or what is left has not changed for Config.Patience.
+func (r *rig) settle(ctx context.Context, left func() uint64) error {
+	for last, before := r.now(), left(); before > 0 && r.now()-last < r.cfg.Patience; {
 		if err := sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}
-		if now := a.delivered.Load(); now != before {
-			last, before = a.rig.now(), now
+		if now := left(); now != before {
+			last, before = r.now(), now
 		}
 	}
 	return sleep(ctx, breath)
@@ -169,7 +201,7 @@ func (a *audience) drain(ctx context.Context, owed uint64) error {
 func (a *audience) count(sent []uint64) (c Counts) {
 	for _, l := range a.listeners {
 		for i := range l.flows {
-			c.add(l.flows[i].end(sent[l.first+i]), uint64(a.each))
+			c.add(l.flows[i].end(sent[l.first+i]-a.since[l.first+i]), uint64(a.each))
 		}
 	}
 	return c

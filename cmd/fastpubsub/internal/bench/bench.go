@@ -80,14 +80,10 @@ func repeat(ctx context.Context, cfg Config, s scenario, show *progress, result 
 	r, playing := newRig(ctx, cfg, pub, sub)
 	defer r.close()
 	r.pids, r.subPID, r.progress = pids, subPID, show
-	o, err := s.play(playing, r)
+	figures, counts, err := s.playOut(playing, r)
 	if err != nil {
-		if cause := context.Cause(playing); cause != nil {
-			err = cause // a connection that failed makes others fail
-		}
 		return err
 	}
-	r.close()
-	result.add(o.figures, o.count())
+	result.add(figures, counts)
 	return nil
 }

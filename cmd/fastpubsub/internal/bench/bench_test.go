@@ -41,6 +41,7 @@ func checkTour(t *testing.T, r Report) {
 	t.Helper()
 	keys := map[string]string{
 		"latency": "p50_us p99_9_us max_us publisher_late_p99_us", "throughput": "messages_per_s megabytes_per_s", "idle": "connections_per_s",
+		"load": "rate_per_s p99_us p99_to_p50", "slow": "without_p99_us with_p99_us p50_ratio p99_ratio slow_missed slow_told slow_cut",
 		"fanout": "client_cores", "channels": "messages_per_s setup_s",
 	}
 	for _, result := range r.Results {
@@ -68,7 +69,7 @@ func TestTourByAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Results) != 11 {
+	if len(r.Results) != 15 {
 		t.Fatalf("%d results", len(r.Results))
 	}
 	checkTour(t, r)
@@ -210,11 +211,16 @@ func (b *mischief) pass(m channel.Message) {
 		return
 	}
 	switch b.kind {
+	case "none":
+		b.hub.Deliver(m)
 	case "lost":
 	case "twice":
 		b.hub.Deliver(m)
 		b.hub.Deliver(m)
 	case "swapped":
+		if b.held != nil { // of another channel
+			b.hub.Deliver(*b.held)
+		}
 		m.Payload = bytes.Clone(m.Payload)
 		b.held = &m
 		time.AfterFunc(50*time.Millisecond, b.release) // should none come after it
@@ -235,22 +241,13 @@ func (*mischief) AfterSpread(func())                        {}
 
 func TestBroken(t *testing.T) {
 	for _, kind := range []string{"lost", "twice", "swapped"} {
-		hub := wsgate.NewHub(wsgate.HubConfig{})
-		server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: &mischief{hub: hub, kind: kind}})
-		if err != nil {
-			t.Fatal(err)
+		cfg := small(nil, Target{URL: gate(t, kind, wsgate.Config{})})
+		cfg.Scenarios = []string{"latency", "throughput", "fanout", "slow"}
+		if kind == "lost" { // so many that there is no throughput to take a share of
+			cfg.Scenarios = append(cfg.Scenarios, "load")
 		}
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		var group sync.WaitGroup
-		group.Go(func() { _ = server.Serve(ctx, listener) })
-		cfg := small(nil, Target{URL: "ws://" + listener.Addr().String() + "/ws"})
-		cfg.Scenarios = []string{"latency", "throughput", "fanout"}
 		r, err := reported(t, cfg)
-		if !errors.Is(err, ErrBroken) || len(r.Results) < 4 {
+		if !errors.Is(err, ErrBroken) || len(r.Results) != len(cfg.Scenarios)+2 {
 			t.Fatalf("%s: %v, %d results", kind, err, len(r.Results))
 		}
 		for _, result := range r.Results {
@@ -265,9 +262,30 @@ func TestBroken(t *testing.T) {
 				t.Errorf("%s: %s: %+v", kind, result.What, c)
 			}
 		}
+	}
+}
+
+// gate serves clients, alone in its mesh, with a mischief of some kind.
+func gate(t *testing.T, kind string, cfg wsgate.Config) (address string) {
+	t.Helper()
+	cfg.Hub = wsgate.NewHub(wsgate.HubConfig{})
+	cfg.Broker = &mischief{hub: cfg.Hub, kind: kind}
+	server, err := wsgate.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { _ = server.Serve(ctx, listener) })
+	t.Cleanup(func() {
 		cancel()
 		group.Wait()
-	}
+	})
+	return "ws://" + listener.Addr().String() + "/ws"
 }
 
 // serve serves WebSocket connections, to be misused.
@@ -339,7 +357,7 @@ func TestForeignNodes(t *testing.T) {
 		r, playing := newRig(ctx, cfg, address, address)
 		r.repetition = 7
 		a := newAudience(r, []string{"c"}, 1, 1)
-		err = a.gather(playing, 1, 1, itself)
+		err = a.gather(playing, 1, a.inTurn(1), itself)
 		if err != nil {
 			err = context.Cause(playing)
 		}
@@ -372,7 +390,7 @@ func TestHandshake(t *testing.T) {
 		{"ws://127.0.0.1:1/ws", "", "connect"},
 		{"wss" + strings.TrimPrefix(address, "ws"), "", "connect"},
 	} {
-		c, _, err := dialWebSocket(t.Context(), test.address, test.token)
+		c, _, err := dialWebSocket(t.Context(), &net.Dialer{}, test.address, test.token)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %s", test.address, err, test.want)
 		}
@@ -393,7 +411,7 @@ func TestCrowdPatterns(t *testing.T) {
 	}
 	r, _ := newRig(t.Context(), cfg, "", "")
 	defer r.close()
-	a := cfg.crowd(r)
+	a := cfg.crowd(r, 1)
 	distinct := map[string]bool{}
 	for _, text := range a.crowdPatterns(a.channels[0]) {
 		distinct[text] = true

@@ -45,9 +45,12 @@ type Target struct {
 // Load is how much is asked of the mesh.
 type Load struct {
 	Sizes         []int   // of payloads in bytes, 24 to 65,535; default 128, for throughput also 16,384
-	Rate          float64 // messages per second of latency and fanout; default 1,000 and 20
-	Subscribers   int     // of fanout; default 1,000
-	Connections   int     // of fanout, idle and channels; default one a subscriber, 2,000 and 100
+	Rate          float64 // messages per second of latency, fanout and slow; default 1,000, 20 and 100
+	Share         float64 // of the greatest throughput, at which load measures latency; default 0.5
+	Subscribers   int     // of fanout and slow; default 1,000
+	Slow          int     // further subscribers of slow, which are; default 1
+	Backlog       int     // messages that wait for each of these; default as many as a node's limits let wait and the system holds besides
+	Connections   int     // of fanout and slow, idle and channels; default one a subscriber, 2,000 and 100
 	Channels      int     // of channels; default 10,000
 	InFlight      int     // messages in flight at most, where there is a window; default 4,096
 	InFlightBytes int     // and their payloads in bytes; default 512 KiB
@@ -56,7 +59,7 @@ type Load struct {
 // connections is how many a scenario has.
 func (c Config) connections(name string) int {
 	switch name {
-	case "fanout":
+	case "fanout", "slow":
 		return cmp.Or(c.Load.Connections, c.Load.Subscribers)
 	case "channels":
 		return min(cmp.Or(c.Load.Connections, 100), c.Load.Channels)
@@ -74,6 +77,7 @@ func (c Config) normal() (Config, error) {
 	c.Patience = cmp.Or(c.Patience, 7*time.Second)
 	t, l := &c.Target, &c.Load
 	t.SubURL, t.Nodes = cmp.Or(t.SubURL, t.URL), cmp.Or(t.Nodes, 2)
+	l.Share, l.Slow = cmp.Or(l.Share, 0.5), cmp.Or(l.Slow, 1)
 	l.Subscribers, l.Channels = cmp.Or(l.Subscribers, 1000), cmp.Or(l.Channels, 10_000)
 	l.InFlight, l.InFlightBytes = cmp.Or(l.InFlight, 4096), cmp.Or(l.InFlightBytes, 512<<10)
 	var err error
@@ -127,6 +131,9 @@ func (c Config) checkLoad() error {
 	}
 	faults = append(faults,
 		fault(l.Rate != 0 && !(l.Rate >= 0.1 && l.Rate <= 1e6), "a rate of %v messages/s is not 0.1 to 1000000", l.Rate),
+		fault(!(l.Share > 0 && l.Share <= 1), "a share of %v of the throughput is not over 0 and up to 1", l.Share),
+		fault(l.Slow < 1 || l.Slow > 1e4, "%d slow subscribers are not 1 to 10000", l.Slow),
+		fault(l.Backlog < 0, "a backlog of %d messages", l.Backlog),
 		fault(l.Subscribers < 1 || l.Subscribers > 1e6, "%d subscribers are not 1 to 1000000", l.Subscribers),
 		fault(l.Connections < 0 || l.Connections > 1e5, "%d connections are not 1 to 100000", l.Connections),
 		fault(l.Channels < 1 || l.Channels > 1e6, "%d channels are not 1 to 1000000", l.Channels),
@@ -134,7 +141,7 @@ func (c Config) checkLoad() error {
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	if connections := c.connections("fanout"); slices.Contains(c.Scenarios, "fanout") {
+	if connections := c.connections("fanout"); slices.Contains(c.Scenarios, "fanout") || slices.Contains(c.Scenarios, "slow") {
 		faults = append(faults, fault(l.Subscribers%connections != 0 || l.Subscribers/connections > 1<<patternTokens,
 			"%d subscribers cannot be shared out evenly to %d connections, up to %d each", l.Subscribers, connections, 1<<patternTokens))
 	}

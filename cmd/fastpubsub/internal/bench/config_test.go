@@ -19,6 +19,10 @@ func TestConfig(t *testing.T) {
 		"too large":              {Load: Load{Sizes: []int{65536}}},
 		"rate":                   {Load: Load{Rate: -1}},
 		"subscribers":            {Load: Load{Subscribers: -1}},
+		"share":                  {Load: Load{Share: 1.5}},
+		"share of not a number":  {Load: Load{Share: nan()}},
+		"slow":                   {Load: Load{Slow: -1}},
+		"backlog":                {Load: Load{Backlog: -1}},
 		"connections":            {Load: Load{Connections: -1}},
 		"channels":               {Load: Load{Channels: 1e9}},
 		"window":                 {Load: Load{InFlight: -1}},
@@ -45,7 +49,7 @@ func TestConfig(t *testing.T) {
 	for _, s := range c.scenarios() {
 		names = append(names, s.name)
 	}
-	if !slices.Equal(names, []string{"latency", "throughput", "throughput", "fanout", "fanout", "idle", "channels"}) {
+	if !slices.Equal(names, []string{"latency", "throughput", "throughput", "load", "fanout", "fanout", "slow", "idle", "channels"}) {
 		t.Errorf("tour %v", names)
 	}
 	// Uneven connections do not matter where there is no fanout.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,12 @@ const (
 	readMost  = 256 << 10
 	// answerPatience bounds the wait for the answers to subscriptions.
 	answerPatience = 30 * time.Second
+	// slowNotice comes before the number of deliveries that the node has dropped because the client was slow.
+	slowNotice = "ERR:slow_consumer:"
 )
+
+// errGone reports that a connection has ended, and not for what came on it.
+var errGone = errors.New("bench: connection lost")
 
 // conn is a WebSocket connection. One goroutine reads; one other writes, but for pongs.
 type conn struct {
@@ -32,6 +38,8 @@ type conn struct {
 	at      time.Duration              // when the last read returned
 	deliver func(message []byte) error // gets binary messages, which are valid only during the call
 	batched func()                     // called when all that one read brought has been delivered
+	dropped func(deliveries uint64)    // called when the node says how many it has dropped so far
+	ended   func(error)                // called when nothing more will be read
 
 	turn    chan struct{} // capacity 1: holds a token while someone writes
 	frames  []byte        // the writer's, not yet written
@@ -46,7 +54,7 @@ func newConn(c net.Conn, rest []byte, now func() time.Duration) *conn {
 	return &conn{
 		net: c, rest: rest, now: now, turn: make(chan struct{}, 1), answered: make(chan struct{}, 1),
 		deliver: func([]byte) error { return errors.New("bench: a delivery to a connection without subscriptions") },
-		batched: func() {},
+		batched: func() {}, dropped: func(uint64) {}, ended: func(error) {},
 	}
 }
 
@@ -82,7 +90,7 @@ func (c *conn) write(frames []byte) error {
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
 	if _, err := c.net.Write(frames); err != nil {
-		return fmt.Errorf("bench: write: %w", err)
+		return fmt.Errorf("%w: write: %w", errGone, err)
 	}
 	return nil
 }
@@ -124,7 +132,7 @@ func (c *conn) read() error {
 		}
 		n, err := c.net.Read(buffer[end:])
 		if err != nil {
-			return fmt.Errorf("bench: connection lost: %w", err)
+			return fmt.Errorf("%w: %w", errGone, err)
 		}
 		c.at = c.now()
 		end += n
@@ -148,7 +156,7 @@ func (c *conn) handleAll(b []byte) (used int, err error) {
 			err = c.write(appendFrame(nil, frame{opPong, f.message}, rand.Uint32()))
 		case opPong:
 		case opClose:
-			err = fmt.Errorf("bench: node closed the connection: %q", f.message)
+			err = fmt.Errorf("%w: closed by the node: %q", errGone, f.message)
 		default:
 			err = fmt.Errorf("%w: opcode %d", errFrame, f.op)
 		}
@@ -168,7 +176,10 @@ func (c *conn) line(text string) error {
 			default:
 			}
 		}
-	case strings.HasPrefix(text, "ERR:slow_consumer"): // what was dropped counts as lost
+	case strings.HasPrefix(text, slowNotice):
+		if n, err := strconv.ParseUint(text[len(slowNotice):], 10, 64); err == nil {
+			c.dropped(n)
+		}
 	case strings.HasPrefix(text, "ERR:"):
 		return fmt.Errorf("bench: node reports %s", strings.TrimPrefix(text, "ERR:"))
 	}

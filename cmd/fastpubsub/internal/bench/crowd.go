@@ -11,12 +11,14 @@ import (
 // patternTokens is how many tokens of fanout's channel a pattern may have wildcards for: two to that power subscribers a connection.
 const patternTokens = 8
 
-// crowd is the audience of fanout: one channel, all connections, and maybe several subscribers on each.
-func (c Config) crowd(r *rig) *audience {
+// crowd is the audience of fanout: one channel, all connections, and maybe several subscribers on each. Further channels are up to who asks for them.
+func (c Config) crowd(r *rig, channels int) *audience {
 	connections := c.connections("fanout")
-	a := newAudience(r, []string{r.channelName(0)}, connections, c.Load.Subscribers/connections)
+	a := newAudience(r, r.channelNames(channels), connections, c.Load.Subscribers/connections)
 	if a.each > 1 {
-		a.channels[0] += strings.Repeat(".x", patternTokens)
+		for i := range a.channels {
+			a.channels[i] += strings.Repeat(".x", patternTokens)
+		}
 	}
 	return a
 }

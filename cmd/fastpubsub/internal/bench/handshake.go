@@ -24,14 +24,14 @@ const (
 )
 
 // dialWebSocket connects and does the handshake. rest is what the server sent behind its answer.
-func dialWebSocket(ctx context.Context, address, token string) (c net.Conn, rest []byte, err error) {
+func dialWebSocket(ctx context.Context, dialer *net.Dialer, address, token string) (c net.Conn, rest []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, connectPatience)
 	defer cancel()
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("bench: %w", err)
 	}
-	if c, err = dialTransport(ctx, u); err != nil {
+	if c, err = dialTransport(ctx, dialer, u); err != nil {
 		return nil, nil, fmt.Errorf("bench: connect to %s: %w", address, err)
 	}
 	// The deadline of ctx bounds reads and writes too.
@@ -47,7 +47,7 @@ func dialWebSocket(ctx context.Context, address, token string) (c net.Conn, rest
 	return c, rest, nil
 }
 
-func dialTransport(ctx context.Context, u *url.URL) (net.Conn, error) {
+func dialTransport(ctx context.Context, dialer *net.Dialer, u *url.URL) (net.Conn, error) {
 	port := u.Port()
 	switch {
 	case u.Scheme == "ws" && port == "":
@@ -57,9 +57,9 @@ func dialTransport(ctx context.Context, u *url.URL) (net.Conn, error) {
 	}
 	addr := net.JoinHostPort(u.Hostname(), port)
 	if u.Scheme == "wss" {
-		return (&tls.Dialer{Config: &tls.Config{ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}}}).DialContext(ctx, "tcp", addr)
+		return (&tls.Dialer{NetDialer: dialer, Config: &tls.Config{ServerName: u.Hostname(), NextProtos: []string{"http/1.1"}}}).DialContext(ctx, "tcp", addr)
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	return dialer.DialContext(ctx, "tcp", addr)
 }
 
 // handshake asks for WebSocket (RFC 6455, section 4.1).

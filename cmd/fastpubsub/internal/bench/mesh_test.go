@@ -108,6 +108,6 @@ func startMesh(t *testing.T) (pub, sub string) {
 func small(out io.Writer, target Target) Config {
 	return Config{
 		Target: target, Duration: 200 * time.Millisecond, WarmUp: 50 * time.Millisecond, Patience: time.Second, Repetitions: 1, Out: out, Err: io.Discard,
-		Load: Load{Rate: 200, Subscribers: 40, Connections: 20, Channels: 300, InFlight: 100},
+		Load: Load{Rate: 200, Subscribers: 40, Connections: 20, Channels: 300, InFlight: 100, Backlog: 500},
 	}
 }

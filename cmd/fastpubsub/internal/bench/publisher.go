@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
@@ -16,16 +17,15 @@ type publisher struct {
 	channels []string
 	payload  []byte
 	sent     []uint64 // by channel
-	hearers  int
 }
 
 // newPublisher connects a publisher to an audience.
 func newPublisher(ctx context.Context, a *audience, size int) (*publisher, error) {
-	c, err := a.rig.connect(ctx, a.rig.pub, func(*conn) {})
+	c, err := a.rig.connect(ctx, &net.Dialer{}, a.rig.pub, func(*conn) {})
 	if err != nil {
 		return nil, err
 	}
-	p := &publisher{rig: a.rig, conn: c, channels: a.channels, payload: make([]byte, size), sent: make([]uint64, len(a.channels)), hearers: a.hearers}
+	p := &publisher{rig: a.rig, conn: c, channels: a.channels, payload: make([]byte, size), sent: make([]uint64, len(a.channels))}
 	for i := range p.payload { // what a compressing proxy can make nothing of
 		p.payload[i] = byte(rand.Uint32())
 	}
@@ -42,14 +42,6 @@ func (p *publisher) add(i int, number uint64, due time.Duration) {
 func (p *publisher) next(i int, due time.Duration) {
 	p.add(i, p.sent[i], due)
 	p.sent[i]++
-}
-
-// owed is how many messages connections should get.
-func (p *publisher) owed() (n uint64) {
-	for _, sent := range p.sent {
-		n += sent * uint64(p.hearers)
-	}
-	return n
 }
 
 // drive publishes as fast as the window lets it, to the channels that pick names, and measures after the warm-up. A mesh that delivers nothing

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,13 @@ func newRig(ctx context.Context, cfg Config, pub, sub string) (*rig, context.Con
 	return r, ctx
 }
 
+// another is a rig for the same nodes and part of the same repetition, on connections of its own.
+func (r *rig) another(ctx context.Context) (*rig, context.Context) {
+	o, ctx := newRig(ctx, r.cfg, r.pub, r.sub)
+	o.pids, o.subPID, o.progress = r.pids, r.subPID, r.progress
+	return o, ctx
+}
+
 // now is the time since the repetition began.
 func (r *rig) now() time.Duration { return time.Since(r.began) }
 
@@ -69,18 +77,19 @@ func (r *rig) hangUp() {
 }
 
 // connect makes a connection; prepare sets what its reader, which then starts, is to call.
-func (r *rig) connect(ctx context.Context, address string, prepare func(*conn)) (*conn, error) {
-	transport, rest, err := dialWebSocket(ctx, address, r.cfg.Target.Token)
+func (r *rig) connect(ctx context.Context, dialer *net.Dialer, address string, prepare func(*conn)) (*conn, error) {
+	transport, rest, err := dialWebSocket(ctx, dialer, address, r.cfg.Target.Token)
 	if err != nil {
 		return nil, err
 	}
 	c := newConn(transport, rest, r.now)
+	c.ended = r.fail
 	prepare(c)
 	r.mu.Lock()
 	closed := r.closed
 	if !closed {
 		r.conns = append(r.conns, c)
-		r.readers.Go(func() { r.fail(c.read()) })
+		r.readers.Go(func() { c.ended(c.read()) })
 	}
 	r.mu.Unlock()
 	if closed {

@@ -13,6 +13,19 @@ type scenario struct {
 	play       func(ctx context.Context, r *rig) (outcome, error)
 }
 
+// playOut plays it on a rig of its own, given with the context that ends with it, and closes that.
+func (s scenario) playOut(playing context.Context, r *rig) ([]figure, Counts, error) {
+	o, err := s.play(playing, r)
+	if err != nil {
+		if cause := context.Cause(playing); cause != nil {
+			err = cause // a connection that failed makes others fail
+		}
+		return nil, Counts{}, err
+	}
+	r.close()
+	return o.figures, o.count(), nil
+}
+
 // outcome is what one repetition measured, and how to count what became of its messages once its rig is closed.
 type outcome struct {
 	figures []figure
@@ -27,7 +40,9 @@ type figure struct {
 }
 
 // Names are all scenarios, in the order of a tour.
-func Names() []string { return []string{"latency", "throughput", "fanout", "idle", "channels"} }
+func Names() []string {
+	return []string{"latency", "throughput", "load", "fanout", "slow", "idle", "channels"}
+}
 
 // scenarios are those configured, one for each size where that matters.
 func (c Config) scenarios() (all []scenario) {
@@ -41,8 +56,12 @@ func (c Config) scenarios() (all []scenario) {
 				all = append(all, c.latency(size))
 			case "throughput":
 				all = append(all, c.throughput(size))
+			case "load":
+				all = append(all, c.load(size))
 			case "fanout":
 				all = append(all, c.fanoutPaced(size), c.fanoutWindowed(size))
+			case "slow":
+				all = append(all, c.slow(size))
 			case "idle":
 				all = append(all, c.idle())
 			case "channels":
@@ -88,7 +107,7 @@ func (r *rig) stage(ctx context.Context, a *audience, size int, gather func() er
 // finish waits for what is under way and then asks for the figures.
 func (r *rig) finish(ctx context.Context, a *audience, p *publisher, figures func() []figure) (outcome, error) {
 	r.progress.say("waiting for the last messages")
-	if err := a.drain(ctx, p.owed()); err != nil {
+	if err := a.drain(ctx, p.sent); err != nil {
 		return outcome{}, err
 	}
 	return outcome{figures(), func() Counts { return a.count(p.sent) }}, nil

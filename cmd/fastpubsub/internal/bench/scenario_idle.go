@@ -21,7 +21,7 @@ func (c Config) idle() scenario {
 			}
 			before, start := resident(r.subPID), r.now()
 			r.progress.say("connecting")
-			if err := a.gather(ctx, count, 1, itself); err != nil {
+			if err := a.gather(ctx, count, a.inTurn(1), itself); err != nil {
 				return outcome{}, err
 			}
 			took := r.now() - start
@@ -35,7 +35,7 @@ func (c Config) idle() scenario {
 			if err != nil {
 				return outcome{}, err
 			}
-			if err := p.round(ctx, w); err != nil {
+			if err := p.round(ctx, w, count, func(i int) int { return i }); err != nil {
 				return outcome{}, err
 			}
 			return r.finish(ctx, a, p, func() []figure {
@@ -48,9 +48,9 @@ func (c Config) idle() scenario {
 	}
 }
 
-// round publishes one message to each channel.
-func (p *publisher) round(ctx context.Context, w *window) error {
-	for i := 0; i < len(p.channels); {
+// round publishes so many messages in a window, each to the channel that its number has.
+func (p *publisher) round(ctx context.Context, w *window, count int, channel func(i int) int) error {
+	for i := 0; i < count; {
 		n, err := w.take(ctx)
 		if errors.Is(err, errStalled) {
 			return nil // what is lost will be counted
@@ -58,8 +58,8 @@ func (p *publisher) round(ctx context.Context, w *window) error {
 		if err != nil {
 			return err
 		}
-		for end := min(i+n, len(p.channels)); i < end; i++ {
-			p.next(i, 0)
+		for end := min(i+n, count); i < end; i++ {
+			p.next(channel(i), 0)
 		}
 		if err := p.conn.flush(); err != nil {
 			return err

@@ -20,16 +20,22 @@ func (c Config) latency(size int) scenario {
 		name: "latency", what: fmt.Sprintf("%d B, %v messages/s, one subscriber", size, rate),
 		load: map[string]float64{"size_bytes": float64(size), "rate_per_s": rate},
 		play: func(ctx context.Context, r *rig) (outcome, error) {
-			a := newAudience(r, []string{r.channelName(0)}, 1, 1)
-			h, measured := newHistogram(), c.measured(rate)
-			a.taken = func(s stamp, at time.Duration) {
-				if measured(s) {
-					h.record(at - s.due)
-				}
-			}
+			a, h := c.single(r, rate)
 			return r.paced(ctx, a, h, pacing{size: size, rate: rate})
 		},
 	}
+}
+
+// single is the audience of one subscriber, and the latencies that it will have measured at a rate.
+func (c Config) single(r *rig, rate float64) (*audience, *histogram) {
+	a := newAudience(r, []string{r.channelName(0)}, 1, 1)
+	h, measured := newHistogram(), c.measured(rate)
+	a.taken = func(s stamp, at time.Duration) {
+		if measured(s) {
+			h.record(at - s.due)
+		}
+	}
+	return a, h
 }
 
 func (c Config) fanoutPaced(size int) scenario {
@@ -40,8 +46,8 @@ func (c Config) fanoutPaced(size int) scenario {
 		name: "fanout", load: load,
 		what: fmt.Sprintf("%d B, %v messages/s, until the last of %s has one", size, rate, c.crowdText()),
 		play: func(ctx context.Context, r *rig) (outcome, error) {
-			a := c.crowd(r)
-			h, measured, roll := newHistogram(), c.measured(rate), newRollCall(pacedMost, a.hearers)
+			a := c.crowd(r, 1)
+			h, measured, roll := newHistogram(), c.measured(rate), newRollCall(pacedMost, a.hearers[0])
 			a.taken = func(s stamp, _ time.Duration) {
 				if roll.complete(s.number) && measured(s) {
 					h.record(r.now() - s.due)
@@ -54,6 +60,11 @@ func (c Config) fanoutPaced(size int) scenario {
 
 // warmUpCount is how many messages at a rate belong to the warm-up.
 func (c Config) warmUpCount(rate float64) int { return int(rate * c.WarmUp.Seconds()) }
+
+// pacedCount is how many messages at a rate there are, the warm-up's included.
+func (c Config) pacedCount(rate float64) int {
+	return c.warmUpCount(rate) + max(int(rate*c.Duration.Seconds()), 1)
+}
 
 // measured reports whether a message comes after the warm-up.
 func (c Config) measured(rate float64) func(stamp) bool {
@@ -70,18 +81,27 @@ type pacing struct {
 // paced publishes to the first channel as its schedule says, whatever is delivered, and measures from the first message on, but for the
 // latencies, which the audience takes.
 func (r *rig) paced(ctx context.Context, a *audience, latencies *histogram, how pacing) (outcome, error) {
-	p, err := r.stage(ctx, a, how.size, func() error { return a.gather(ctx, a.hearers, 1, a.crowdPatterns) })
+	p, err := r.stage(ctx, a, how.size, func() error { return a.gather(ctx, a.hearers[0], a.inTurn(1), a.crowdPatterns) })
 	if err != nil {
 		return outcome{}, err
 	}
-	warm := r.cfg.warmUpCount(how.rate)
-	count := warm + max(int(how.rate*r.cfg.Duration.Seconds()), 1)
 	late := newHistogram()
+	u, err := p.pace(ctx, a, how.rate, late)
+	if err != nil {
+		return outcome{}, err
+	}
+	return r.finish(ctx, a, p, func() []figure { return slices.Concat(latencies.figures(), []figure{late.lateness()}, u.costs()) })
+}
+
+// pace publishes to the first channel as a schedule says, whatever is delivered, and notes how late it does after the warm-up.
+func (p *publisher) pace(ctx context.Context, a *audience, rate float64, late *histogram) (usage, error) {
+	r := p.rig
 	r.progress.say("measuring")
 	defer beExact()()
+	warm := r.cfg.warmUpCount(rate)
 	m := a.meter()
-	s := schedule{start: r.now() + coarse, rate: how.rate, count: count}
-	err = s.play(r.now, func(d time.Duration) error { return wait(ctx, d) }, func(from, to int) error {
+	s := schedule{start: r.now() + coarse, rate: rate, count: r.cfg.pacedCount(rate)}
+	err := s.play(r.now, func(d time.Duration) error { return wait(ctx, d) }, func(from, to int) error {
 		for i := from; i < to; i++ {
 			p.next(0, s.due(i))
 			if i >= warm {
@@ -90,13 +110,7 @@ func (r *rig) paced(ctx context.Context, a *audience, latencies *histogram, how 
 		}
 		return p.conn.flush()
 	})
-	if err != nil {
-		return outcome{}, err
-	}
-	u := m.read()
-	return r.finish(ctx, a, p, func() []figure {
-		return slices.Concat(latencies.figures(), []figure{{"publisher_late_p99_us", "SENT LATE P99 µs", 0, late.quantile(99)}}, u.costs())
-	})
+	return m.read(), err
 }
 
 // histogram is durations up to a minute, to three digits. It is safe for concurrent use.
@@ -138,4 +152,9 @@ func (h *histogram) figures() []figure {
 		{"p99_9_us", "P99.9 µs", 0, h.quantile(99.9)},
 		{"max_us", "MAX µs", 0, h.quantile(100)},
 	}
+}
+
+// lateness is the figure that says how late messages were sent.
+func (h *histogram) lateness() figure {
+	return figure{"publisher_late_p99_us", "SENT LATE P99 µs", 0, h.quantile(99)}
 }

@@ -43,7 +43,7 @@ func (c Config) throughput(size int) scenario {
 		play: func(ctx context.Context, r *rig) (outcome, error) {
 			a, w := newAudience(r, []string{r.channelName(0)}, 1, 1), c.window(size)
 			a.arrived = w.give
-			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, 1, 1, itself) })
+			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, 1, a.inTurn(1), itself) })
 			if err != nil {
 				return outcome{}, err
 			}
@@ -66,14 +66,14 @@ func (c Config) fanoutWindowed(size int) scenario {
 		name: "fanout", load: load,
 		what: fmt.Sprintf("%d B, %d messages in flight, %s", size, limit, c.crowdText()),
 		play: func(ctx context.Context, r *rig) (outcome, error) {
-			a, w := c.crowd(r), c.window(size)
-			roll := newRollCall(limit, a.hearers)
+			a, w := c.crowd(r, 1), c.window(size)
+			roll := newRollCall(limit, a.hearers[0])
 			a.taken = func(s stamp, _ time.Duration) {
 				if roll.complete(s.number) {
 					w.give(1)
 				}
 			}
-			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, a.hearers, 1, a.crowdPatterns) })
+			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, a.hearers[0], a.inTurn(1), a.crowdPatterns) })
 			if err != nil {
 				return outcome{}, err
 			}
@@ -101,7 +101,7 @@ func (c Config) manyChannels(size int) scenario {
 			a, w := newAudience(r, r.channelNames(count), 1, 1), c.window(size)
 			a.arrived = w.give
 			before, start := resident(r.subPID), r.now()
-			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, connections, each, itself) })
+			p, err := r.stage(ctx, a, size, func() error { return a.gather(ctx, connections, a.inTurn(each), itself) })
 			if err != nil {
 				return outcome{}, err
 			}
