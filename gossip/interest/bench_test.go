@@ -22,7 +22,7 @@ func meshOf(nodes, keys int, name string) (*Index, []Key) {
 		if id%16 == 0 {
 			own[0] = query[len(query)-1]
 		}
-		x.Set(wire.NodeID(id), of(leastFor(keys), own...))
+		x.Set(wire.NodeID(id), of(usual.leastFor(keys), own...))
 	}
 	return x, query
 }
@@ -71,7 +71,7 @@ func bigMesh(trees float64) (x *Index, keys int) {
 			}
 		}
 		keys += len(own)
-		x.Set(wire.NodeID(i+1), of(leastFor(len(own)), own...))
+		x.Set(wire.NodeID(i+1), of(usual.leastFor(len(own)), own...))
 	}
 	return x, keys
 }
@@ -138,7 +138,7 @@ func BenchmarkFlush(b *testing.B) {
 	for len(l.added) < 1000 {
 		l.added[Key(rng.Uint64())] = 1
 	}
-	l.resize(leastFor(1000))
+	l.resize(usual.leastFor(1000))
 	l.Flush()
 	p := mustPattern(b, "market.eu.ticker")
 	b.ReportAllocs()

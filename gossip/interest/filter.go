@@ -16,11 +16,25 @@ const (
 	maxHashes   = 16
 )
 
-// Shape of our own filters; see "Size" in the package comment.
-const (
-	bitsPerKey = 9.585 // log2(1/p)/ln 2 at p = 1 %
-	ownHashes  = 7     // round(bitsPerKey·ln 2)
-)
+// ownHashes is the k of our own filters; see "Size" in the package comment.
+const ownHashes = 7
+
+// density is how many bits a key has in a filter that is full: what its rate of false positives is chosen by.
+type density float64
+
+// densities are those of 1, 0.3, 0.1 and 0.03 % of false positives, and of how many nodes the mesh must be for each.
+func densities() []struct {
+	nodes int
+	density
+} {
+	return []struct {
+		nodes int
+		density
+	}{{0, usual}, {129, 12.22}, {513, 15.01}, {2049, 18.59}}
+}
+
+// usual is 1 %.
+const usual density = 9.585
 
 // ErrBase reports a delta for another filter than the one at hand: ask its node for a full body.
 var ErrBase = errors.New("interest: delta does not fit the filter")
@@ -43,24 +57,26 @@ func (s shape) probe(key Key) probe { return probe{hash: uint64(key) | 1, shift:
 func ownShape(log2Bits uint8) shape { return shape{log2Bits: log2Bits, hashes: ownHashes} }
 
 // capacity is the number of keys up to which a filter of our own keeps its rate of false positives.
-func capacity(log2Bits uint8) int { return int(float64(uint(1)<<log2Bits) / bitsPerKey) }
+func (d density) capacity(log2Bits uint8) int {
+	return int(float64(uint(1)<<log2Bits) / float64(d))
+}
 
 // fit is the size that a filter of the given size should have for n keys: the same one, unless n has left the range
 // that it serves.
-func fit(log2Bits uint8, n int) uint8 {
+func (d density) fit(log2Bits uint8, n int) uint8 {
 	switch {
-	case n > capacity(log2Bits):
-		return leastFor(n)
-	case 4*n < capacity(log2Bits):
-		return leastFor(2 * n)
+	case n > d.capacity(log2Bits):
+		return d.leastFor(n)
+	case 4*n < d.capacity(log2Bits):
+		return d.leastFor(2 * n)
 	}
 	return log2Bits
 }
 
 // leastFor is the smallest size with a capacity of n, or the largest there is.
-func leastFor(n int) uint8 {
+func (d density) leastFor(n int) uint8 {
 	size := uint8(minLog2Bits)
-	for size < maxLog2Bits && capacity(size) < n {
+	for size < maxLog2Bits && d.capacity(size) < n {
 		size++
 	}
 	return size

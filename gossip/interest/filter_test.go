@@ -13,7 +13,7 @@ func filled(rng *rand.Rand, n int) *Filter {
 	for i := range keys {
 		keys[i] = exactKey(rng.Uint64())
 	}
-	return of(leastFor(n), keys...)
+	return of(usual.leastFor(n), keys...)
 }
 
 func (f *Filter) clone() *Filter {
@@ -54,7 +54,7 @@ func TestFalsePositiveRate(t *testing.T) {
 
 func TestCapacity(t *testing.T) {
 	for log2Bits, want := range map[uint8]int{6: 6, 7: 13, 14: 1709, 24: 1750361} {
-		if got := capacity(log2Bits); got != want {
+		if got := usual.capacity(log2Bits); got != want {
 			t.Errorf("capacity(%d) = %d, want %d", log2Bits, got, want)
 		}
 	}
@@ -63,24 +63,24 @@ func TestCapacity(t *testing.T) {
 // TestFitHysteresis walks n up and down: a size changes only at its edges, and never back at the next step.
 func TestFitHysteresis(t *testing.T) {
 	for log2Bits := uint8(minLog2Bits); log2Bits <= maxLog2Bits; log2Bits++ {
-		full := capacity(log2Bits)
-		if got := fit(log2Bits, full); got != log2Bits {
+		full := usual.capacity(log2Bits)
+		if got := usual.fit(log2Bits, full); got != log2Bits {
 			t.Errorf("2^%d bits at capacity become 2^%d", log2Bits, got)
 		}
-		grown := fit(log2Bits, full+1)
-		if log2Bits < maxLog2Bits && (grown != log2Bits+1 || fit(grown, full) != grown) {
-			t.Errorf("2^%d bits past capacity become 2^%d, then 2^%d", log2Bits, grown, fit(grown, full))
+		grown := usual.fit(log2Bits, full+1)
+		if log2Bits < maxLog2Bits && (grown != log2Bits+1 || usual.fit(grown, full) != grown) {
+			t.Errorf("2^%d bits past capacity become 2^%d, then 2^%d", log2Bits, grown, usual.fit(grown, full))
 		}
 		low := (full + 3) / 4
-		if got := fit(log2Bits, low); got != log2Bits {
+		if got := usual.fit(log2Bits, low); got != log2Bits {
 			t.Errorf("2^%d bits at a quarter become 2^%d", log2Bits, got)
 		}
-		shrunk := fit(log2Bits, low-1)
-		if log2Bits > minLog2Bits && (shrunk >= log2Bits || fit(shrunk, low) != shrunk || fit(shrunk, low-2) != shrunk) {
+		shrunk := usual.fit(log2Bits, low-1)
+		if log2Bits > minLog2Bits && (shrunk >= log2Bits || usual.fit(shrunk, low) != shrunk || usual.fit(shrunk, low-2) != shrunk) {
 			t.Errorf("2^%d bits below a quarter become 2^%d and do not stay", log2Bits, shrunk)
 		}
 	}
-	if got := fit(maxLog2Bits, 10_000_000); got != maxLog2Bits {
+	if got := usual.fit(maxLog2Bits, 10_000_000); got != maxLog2Bits {
 		t.Errorf("10,000,000 keys in 2^%d bits", got)
 	}
 }

@@ -260,7 +260,7 @@ func TestLookupDuringChanges(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	filter := func(log2Bits uint8, keys ...Key) *Filter {
-		for range capacity(log2Bits) / 4 {
+		for range usual.capacity(log2Bits) / 4 {
 			keys = append(keys, Key(rng.Uint64()))
 		}
 		return of(log2Bits, keys...)

@@ -1,13 +1,19 @@
 package interest
 
 import (
+	"math"
 	"slices"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 )
 
-// maxDeltas bounds how many deltas follow one full body, and so how long a wrong copy can live.
-const maxDeltas = 32
+// When a full body is told again: after so many deltas, or when they have cost so many times what it costs. Both bound what who has none must fetch, and how long
+// a wrong copy can live.
+const (
+	maxDeltas  = 256
+	deltaShare = 2
+	recordHead = 120 // what a record takes besides its body: key, signature, versions
+)
 
 // Local is this node's own interest: a counting Bloom filter (Fan et al. 2000) that tells what changed since it last told.
 // It is not safe for concurrent use. How many patterns it may hold is its owner's business; each takes some 100 bytes.
@@ -18,6 +24,8 @@ type Local struct {
 	told   *Filter     // as the last Flush told it
 	begun  bool        // something was told
 	deltas int         // told since the last full body
+	spent  int         // bytes of them
+	room   density     // of the filter
 }
 
 // NewLocal returns the interest of a node without patterns.
@@ -27,7 +35,32 @@ func NewLocal() *Local {
 		counts: make([]uint32, ownShape(minLog2Bits).rows()),
 		now:    newFilter(ownShape(minLog2Bits)),
 		told:   newFilter(ownShape(minLog2Bits)),
+		room:   usual,
 	}
+}
+
+// Expect says how many nodes the mesh has. Each may get what it does not want from every other, so that the more there are, the rarer false positives are to be.
+func (l *Local) Expect(nodes int) {
+	for _, d := range densities() {
+		switch {
+		case d.density > l.room && nodes >= d.nodes:
+			l.room = d.density
+		case d.density < l.room && nodes < nextUp(d.density)*3/4: // well below, so that it does not go up and down
+			l.room = d.density
+			return
+		}
+	}
+}
+
+// nextUp is from how many nodes on a density is too little.
+func nextUp(of density) int {
+	all := densities()
+	for i, d := range all[:len(all)-1] {
+		if d.density == of {
+			return all[i+1].nodes
+		}
+	}
+	return math.MaxInt
 }
 
 // Add enters a pattern. One that is added twice must be removed twice.
@@ -58,10 +91,10 @@ func (l *Local) Remove(tenant string, p channel.Pattern) bool {
 func (l *Local) Len() int { return len(l.added) }
 
 // Flush returns the body of this node's next record. It is a delta to the body before; or the full filter if that is
-// shorter, the filter was resized, 32 deltas were told since the last full one, or nothing was told yet. If no bit
+// shorter, the filter was resized, deltas since the last full one were many or long, or nothing was told yet. If no bit
 // changed there is nothing to tell: changed is false and body nil. The caller owns body.
 func (l *Local) Flush() (body []byte, full, changed bool) {
-	l.resize(fit(l.now.shape.log2Bits, len(l.added)))
+	l.resize(l.room.fit(l.now.shape.log2Bits, len(l.added)))
 	l.now.keys = min(len(l.added), MaxKeys)
 	if !l.begun || l.now.shape != l.told.shape {
 		return l.tellFull(), true, true
@@ -70,15 +103,14 @@ func (l *Local) Flush() (body []byte, full, changed bool) {
 	if len(d.set)+len(d.cleared) == 0 {
 		return nil, false, false
 	}
-	if l.deltas == maxDeltas {
-		return l.tellFull(), true, true
-	}
 	body = appendDelta(nil, d)
-	if len(body) >= l.now.fullLen() {
+	whole := l.now.fullLen()
+	if len(body) >= whole || l.deltas == maxDeltas || l.spent > deltaShare*(whole+recordHead) {
 		return l.tellFull(), true, true
 	}
 	l.told.apply(d)
 	l.deltas++
+	l.spent += len(body) + recordHead
 	return body, false, true
 }
 
@@ -88,7 +120,7 @@ func (l *Local) Full() []byte { return l.told.AppendFull(nil) }
 
 func (l *Local) tellFull() []byte {
 	l.begun = true
-	l.deltas = 0
+	l.deltas, l.spent = 0, 0
 	l.told = &Filter{shape: l.now.shape, keys: l.now.keys, ones: l.now.ones, words: slices.Clone(l.now.words)}
 	return l.Full()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -70,20 +71,27 @@ func TestFlush(t *testing.T) {
 	step("a delta longer than the whole", "01 06 07 00 01 00", true, true)
 }
 
-// TestFlushCadence: every 33rd record is full, and so is each that changes the size.
+// TestFlushCadence: a record is full when the deltas since the last have cost twice as much, or are many, and when it changes the size.
 func TestFlushCadence(t *testing.T) {
 	l := NewLocal()
 	for i := range 1000 {
 		l.Add("~", mustPattern(t, fmt.Sprint("base.", i)))
 	}
-	l.Flush()
-	for i := range 100 {
+	first, _, _ := l.Flush()
+	spent, deltas := 0, 0
+	for i := range 400 {
 		l.Add("~", mustPattern(t, fmt.Sprint("more.", i)))
 		body, full, changed := l.Flush()
-		if !changed || full != (i%33 == 32) {
-			t.Fatalf("flush %d: full %v, changed %v", i, full, changed)
+		if !changed { // all its bits were set already
+			continue
 		}
-		if !full && len(body) > 30 {
+		if full != (spent > deltaShare*(len(first)+recordHead)) {
+			t.Fatalf("flush %d after %d bytes in %d deltas: full %v", i, spent, deltas, full)
+		}
+		spent, deltas = spent+len(body)+recordHead, deltas+1
+		if full {
+			spent, deltas = 0, 0
+		} else if len(body) > 30 {
 			t.Errorf("flush %d: a delta of %d bytes for one key", i, len(body))
 		}
 	}
@@ -91,7 +99,60 @@ func TestFlushCadence(t *testing.T) {
 		l.Add("~", mustPattern(t, fmt.Sprint("much.", i)))
 	}
 	if body, full, _ := l.Flush(); !full || l.told.Bits() != 32768 {
-		t.Errorf("2,100 keys in %d bits, %d bytes, full %v", l.told.Bits(), len(body), full)
+		t.Errorf("2,400 keys in %d bits, %d bytes, full %v", l.told.Bits(), len(body), full)
+	}
+	for i := range 20_000 {
+		l.Add("~", mustPattern(t, fmt.Sprint("many.", i)))
+	}
+	l.Flush()
+	deltas = 0
+	for i := range 3 * maxDeltas {
+		l.Add("~", mustPattern(t, fmt.Sprint("again.", i)))
+		_, full, changed := l.Flush()
+		if full != (deltas == maxDeltas) {
+			t.Fatalf("flush %d of a large filter after %d deltas: full %v", i, deltas, full)
+		}
+		switch {
+		case full:
+			deltas = 0
+		case changed:
+			deltas++
+		}
+	}
+}
+
+// The larger the mesh, the fewer false positives a filter of the same keys has; a mesh that grows and shrinks by a few nodes changes nothing.
+func TestRateFollowsTheMesh(t *testing.T) {
+	l := NewLocal()
+	for i := range 10_000 {
+		l.Add("~", mustPattern(t, fmt.Sprint("c.", i)))
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	rate := func(nodes int) float64 {
+		l.Expect(nodes)
+		l.Flush()
+		hits := 0
+		for range 100_000 {
+			if l.now.Has(exactKey(rng.Uint64())) {
+				hits++
+			}
+		}
+		return float64(hits) / 100_000
+	}
+	for _, tc := range []struct {
+		nodes int
+		most  float64
+		bits  int
+	}{{3, 0.01, 1 << 17}, {128, 0.01, 1 << 17}, {129, 0.003, 1 << 17}, {600, 0.001, 1 << 18}, {500, 0.001, 1 << 18}, {5000, 0.0003, 1 << 18}} {
+		if got := rate(tc.nodes); got > 1.3*tc.most || l.now.Bits() != tc.bits {
+			t.Errorf("%d nodes: %.5f false positives in %d bits", tc.nodes, got, l.now.Bits())
+		}
+	}
+	if l.Expect(500); l.room != 15.01 {
+		t.Errorf("room for %v bits a key in a mesh that shrank to 500", l.room)
+	}
+	if l.Expect(90); l.room != usual {
+		t.Errorf("room for %v bits a key in a mesh that shrank to 90", l.room)
 	}
 }
 
@@ -199,7 +260,7 @@ func checkCopies(t *rapid.T, l *Local, live map[subscription]int, c *copies) {
 	if !slices.Equal(afresh.words, c.filter.words) || c.filter.ones != afresh.ones {
 		t.Fatalf("the copy differs from a filter made afresh of %d keys", len(keys))
 	}
-	if n := l.Len(); n > capacity(afresh.shape.log2Bits) || fit(afresh.shape.log2Bits, n) != afresh.shape.log2Bits {
+	if n := l.Len(); n > usual.capacity(afresh.shape.log2Bits) || usual.fit(afresh.shape.log2Bits, n) != afresh.shape.log2Bits {
 		t.Fatalf("%d keys in 2^%d bits", n, afresh.shape.log2Bits)
 	}
 	name := drawName(t)

@@ -18,7 +18,6 @@ import (
 const (
 	spfPause      = 50 * time.Millisecond   // least time between two route computations
 	spfEach       = 20 * time.Microsecond   // or so much for each node, if that is more: ten times what one takes (route.BenchmarkLinkChange)
-	interestPause = 10 * time.Millisecond   // how long changes of interest gather
 	politeness    = 2500 * time.Millisecond // how long the larger ID leaves the dialling to the smaller: a dial and its answer on the longest paths
 	dialFirst     = 500 * time.Millisecond  // pause after a first failed dial
 	dialMost      = 8 * time.Second
@@ -46,6 +45,7 @@ type Core struct {
 	table   *route.Table
 	index   *interest.Index
 	local   *interest.Local
+	pace    pace // of telling changes of it
 	prober  *latency.Prober
 	adverts *latency.Advertiser
 	links   []*peer                            // that have a link, working or not, by ID
@@ -81,7 +81,6 @@ type Core struct {
 	former       []formerPath         // left of late; what is under way there may still need them
 	urgent       bool                 // a link went down: advertise at once
 	costsDirty   bool
-	interestDue  time.Time // zero: nothing gathered
 	spfAt        time.Time // of the last computation
 	digestAt     time.Time // of the next sums to a neighbour
 	digestPause  time.Duration
@@ -155,7 +154,7 @@ func New(cfg Config, now time.Time) *Core {
 		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, pushes: map[wire.NodeID][][]byte{}, news: map[wire.NodeID][]wire.DigestEntry{}, early: map[wire.NodeID]bool{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
 		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, near: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
-		digestAt: now.Add(digestPause), digestPause: digestPause, sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), interestDue: now,
+		digestAt: now.Add(digestPause), digestPause: digestPause, sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), pace: pace{due: now, strain: 1, since: now},
 	}
 	c.planner = route.NewPlanner(c.self)
 	c.table = c.planner.Compute(c.db)
@@ -255,7 +254,7 @@ func (c *Core) Next(now time.Time) time.Time {
 	if t, ok := c.adverts.Next(); ok {
 		earlier(t)
 	}
-	earlier(c.interestDue)
+	earlier(c.pace.due)
 	earlier(c.askAt)
 	earlier(c.newsAt)
 	if c.routesDirty {
@@ -459,16 +458,14 @@ func (c *Core) interestChanged(now time.Time, e InterestChanged) {
 	} else {
 		c.local.Remove(e.Tenant, e.Pattern)
 	}
-	if c.interestDue.IsZero() {
-		c.interestDue = now.Add(interestPause)
-	}
+	c.pace.changed(now, c.members)
 }
 
 func (c *Core) flushInterest(now time.Time) {
-	if c.interestDue.IsZero() || now.Before(c.interestDue) {
+	if !c.pace.flush(now) {
 		return
 	}
-	c.interestDue = time.Time{}
+	c.local.Expect(c.members + 1)
 	if body, whole, changed := c.local.Flush(); changed {
 		c.originate(now, wire.RecordInterest, body, whole)
 	}

@@ -22,7 +22,7 @@ type awaited struct{ id, version uint64 }
 // awaitSpread notes somebody who waits for all that was told before, what is still gathered included.
 func (c *Core) awaitSpread(id uint64) {
 	version := c.version[wire.RecordInterest]
-	if !c.interestDue.IsZero() {
+	if !c.pace.due.IsZero() {
 		version++ // if the flush finds nothing new, confirmSpread sees to it
 	}
 	c.awaiting = append(c.awaiting, awaited{id, version})
@@ -43,7 +43,7 @@ func (c *Core) confirmSpread(now time.Time) {
 		}
 	}
 	end := 0
-	for end < len(c.awaiting) && (c.awaiting[end].version <= least || least == newest && c.interestDue.IsZero()) {
+	for end < len(c.awaiting) && (c.awaiting[end].version <= least || least == newest && c.pace.due.IsZero()) {
 		end++
 	}
 	if end > 0 {

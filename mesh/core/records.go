@@ -32,7 +32,7 @@ const (
 	refused                // the store holds too much for nodes that are not members
 )
 
-const maxChain = 64 // deltas kept after a whole record; an origin sends a whole one after 32
+const maxChain = 320 // deltas kept after a whole record; an origin sends a whole one after 256 at most
 
 func newRecordStore() *recordStore { return &recordStore{entries: map[RecordKey]*recordChain{}} }
 

@@ -393,7 +393,7 @@ func TestClusterSpreadsInPathTime(t *testing.T) {
 	}
 	s.nodes[0].subscribe("c.11", true)
 	began := s.now
-	for s.nodes[0].core.interestDue.IsZero() {
+	for s.nodes[0].core.pace.due.IsZero() {
 		s.run(time.Millisecond)
 	}
 	for s.disagreement() != "" && s.now.Sub(began) < 5*time.Second {

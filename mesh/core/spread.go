@@ -26,6 +26,7 @@ func (c *Core) recordsCame(now time.Time, e RecordsCame) {
 			}
 			continue
 		}
+		c.pace.heard(now, &r)
 		switch c.take(now, r) {
 		case applied:
 			c.spread(now, r, e.From)
