@@ -69,6 +69,7 @@ type Core struct {
 	place    latency.Coordinate
 	told     wire.Place // as others know it
 	toldAt   time.Time
+	strays   int // times that a place alone was told
 
 	version      map[wire.RecordKind]uint64 // of this node's own records
 	vector       []wire.Link                // links as last advertised
@@ -404,6 +405,7 @@ func (c *Core) advertise(now time.Time) {
 			c.urgent = false // all is as it was told; what comes next is judged by itself
 		}
 		if c.strayed(now) {
+			c.strays++
 			c.originateLinks(now, c.vector)
 		}
 		return

@@ -19,22 +19,26 @@ const DefaultFullMesh = 128
 const (
 	nearLinks    = 12               // to the nearest, apart from those that another neighbour leads to as well
 	randomLinks  = 4                // to any, the same ones as long as they live: they keep the mesh in one piece, and show the way to what is near
+	firstLinks   = 8                // of either, while nothing is known yet
 	demandLinks  = 32               // most, to where this node's messages go
 	demandKept   = time.Minute      // after the last message
 	detourWorth  = 1.5              // a node so many times nearer to a neighbour than to this one needs no link of its own
 	keptWorth    = 1.5              // one is exchanged for another that is so many times nearer
-	changesMost  = 2                // exchanged at a time
+	keptCost     = 2000             // and by as many µs: where all are near it matters little who is the nearest
+	changesEarly = 4                // near neighbours that are new, at a time, in the first choices
+	changesLate  = 1                // and later: each costs handshakes, and everybody four records
 	sparedMost   = 8                // links given up at a time
-	chooseSoon   = 2 * time.Second  // between the first choices, while little is known
-	chooseEarly  = 5                // of those
-	chooseEvery  = 15 * time.Second // between later ones
-	restAfter    = 30 * time.Second // a link that carried nothing for so long, and is as old, may be given up
+	chooseSoon   = 3 * time.Second  // between the first choices, while little is known
+	chooseEarly  = 6                // of those
+	chooseRarely = 5 * time.Minute  // what the time between choices grows to: by then only what has changed is to be found
+	restAfter    = 10 * time.Second // a link that carried nothing for so long, and is as old, may be given up
 	measuredKept = 10 * time.Minute // how long it is known what a link cost that was given up
 	failsMost    = 3                // dials in a row that fail before another neighbour is chosen
 	failedKept   = 5 * time.Minute  // and how long the node is not chosen then
 	placeEvery   = 500 * time.Millisecond
-	placePause   = 10 * time.Second // between two records that tell a new place alone
-	placeMoved   = 10 * time.Millisecond
+	placePause   = 10 * time.Second // between two records that tell a new place alone; twice as long after each
+	placeRarely  = 10 * time.Minute // but no longer
+	placeMoved   = 20 * time.Millisecond
 	sizeGrain    = 8 // the mesh is full again when it is smaller than the limit by one part of so many
 )
 
@@ -120,11 +124,9 @@ func (c *Core) choose(now time.Time) {
 	if !c.sparse || now.Before(c.chooseAt) {
 		return
 	}
-	if c.choices++; c.choices < chooseEarly {
-		c.chooseAt = now.Add(c.jitter(chooseSoon))
-	} else {
-		c.chooseAt = now.Add(c.jitter(chooseEvery))
-	}
+	pause := chooseSoon << min(max(0, c.choices-chooseEarly), 10)
+	c.choices++
+	c.chooseAt = now.Add(c.jitter(min(pause, chooseRarely)))
 	c.forgetDemands(now)
 	wanted := map[wire.NodeID]bool{}
 	ranked := c.ranked(now)
@@ -134,7 +136,7 @@ func (c *Core) choose(now time.Time) {
 		wanted[p.id], c.near[p.id] = true, true
 	}
 	for i, p := range ranked { // where too little is known to tell who is near, more of any
-		if i >= randomLinks && len(wanted) >= nearLinks {
+		if i >= randomLinks && len(wanted) >= firstLinks {
 			break
 		}
 		wanted[p.id] = true
@@ -200,9 +202,12 @@ func (c *Core) nearest(now time.Time) []*peer {
 			chosen = append(chosen, d)
 		}
 	}
-	changes := 0
+	changes, most := 0, changesLate
+	if c.choices <= chooseEarly {
+		most = changesEarly
+	}
 	for _, d := range all {
-		if changes == changesMost && c.choices > chooseEarly {
+		if changes == most {
 			break
 		}
 		if c.near[d.id] || led(d, detourWorth) {
@@ -210,7 +215,7 @@ func (c *Core) nearest(now time.Time) []*peer {
 		}
 		if len(chosen) == nearLinks {
 			last := len(chosen) - 1 // they are in the order of their costs
-			if !c.near[chosen[last].id] || float64(d.cost)*keptWorth > float64(chosen[last].cost) {
+			if far := chosen[last].cost; !c.near[chosen[last].id] || float64(d.cost)*keptWorth > float64(far) || d.cost+keptCost > far {
 				break
 			}
 			chosen = chosen[:last]
@@ -312,13 +317,22 @@ func (c *Core) closeSpared(now time.Time, p *peer) {
 	if p.needed || !p.spared || !c.sparse {
 		return
 	}
+	if now.Sub(p.used) < restAfter { // it has come into use since
+		c.tellNeed(p, true)
+		return
+	}
 	if p.up {
 		p.measured, p.measuredAt = c.prober.Link(p.id).Cost(), now
 	}
 	c.do(CloseLink{p.id, p.link})
+	c.dropSpared(now, p)
+}
+
+// dropSpared forgets a link that this node does not need; nobody needs to know at once.
+func (c *Core) dropSpared(now time.Time, p *peer) {
 	urgent := c.urgent
 	c.dropLink(now, p)
-	c.urgent = urgent // nobody needs to know at once
+	c.urgent = urgent
 }
 
 // trafficCame notes where this node's messages go; the links there are opened at once and kept while they are used.
@@ -407,7 +421,7 @@ func (c *Core) observePlace(now time.Time, p *peer) {
 
 // strayed reports whether this node's place has moved so far from where others take it to be that they are to be told.
 func (c *Core) strayed(now time.Time) bool {
-	if !c.sparse || now.Sub(c.toldAt) < placePause {
+	if !c.sparse || now.Sub(c.toldAt) < min(placePause<<min(c.strays, 8), placeRarely) {
 		return false
 	}
 	own, told := c.place.Place(), c.told

@@ -130,8 +130,12 @@ func (c *Core) linkClosed(now time.Time, e LinkClosed) {
 	if p == nil || p.link != e.Link {
 		return // it was replaced
 	}
-	c.prober.Link(p.id).Failed(now)
-	c.dropLink(now, p)
+	if !p.needed && p.spared {
+		c.dropSpared(now, p)
+	} else {
+		c.prober.Link(p.id).Failed(now)
+		c.dropLink(now, p)
+	}
 	p.dialAt = c.dialFrom(now, p)
 	if p.dialAt.Equal(now) {
 		p.dialAt = now.Add(c.jitter(dialFirst / 4))
