@@ -15,12 +15,14 @@
 // # Message
 //
 //	kind 1 | class 1 | mode 1 | hops left 1 | origin 8 | boot uvarint | age 4 (µs) | deadline uvarint (ms) |
-//	via count 1, 8 each | tenant length 1, bytes | channel text |
+//	counts 1 (low 5 bits: via, high 3: avoid) | via 8 each | avoid 8 each | tenant length 1, bytes | channel text |
 //	destination count uvarint, at least 1 | per destination:
-//	    id 8 | sequence uvarint | if not 0: back uvarint | ahead uvarint | boot 2
+//	    id 8 | sequence uvarint | if not 0: back uvarint | ahead uvarint | boot 2 | if sealed: tag 16
 //	payload: the rest
 //
-// The high bit of the mode says that the payload is a batch: several messages of the channel (channel.Batch), which travel as one.
+// The high bit of the mode says that the payload is a batch: several messages of the channel (channel.Batch), which travel as one. The high bit of
+// the class says that the message is sealed: each destination has a tag by which it knows that the origin sent it this (package forward), whatever
+// relays it has passed. Avoid lists relays which the origin has found not to pass messages on: nodes go around them where they can.
 //
 // Sequence, back and ahead number what the origin sends to that run of the destination (package forward/flight); sequence 0 is
 // outside of any order and never acknowledged. Boot is the low 16 bits of the destination's boot as the origin knows it.
@@ -99,10 +101,11 @@ package wire
 
 // Limits of what nodes exchange. Sizes are in bytes.
 const (
-	MaxFrame        = 256 << 10      // one frame on a message lane
+	MaxFrame        = 320 << 10      // one frame on a message lane
 	MaxControlFrame = 2<<20 + 64<<10 // one frame on the control lane: room for the largest interest filter
 	MaxDestinations = 4096           // destinations of one Message
 	MaxHops         = 16             // links that a Message may cross
+	MaxAvoid        = 7              // nodes that a Message goes around
 	MaxTenant       = 128            // tenant of a Message
 	MaxChannel      = 256            // channel of a Message
 	MaxPayload      = 65535          // payload of a Message

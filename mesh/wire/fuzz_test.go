@@ -25,7 +25,7 @@ func same(t *testing.T, got, want []byte) {
 }
 
 func FuzzParseMessage(f *testing.F) {
-	seed(f, "message", "message without payload")
+	seed(f, "message", "message without payload", "sealed message")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m Message
 		if ParseMessage(b, &m) == nil {

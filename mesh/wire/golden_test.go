@@ -36,6 +36,14 @@ func vectors() []vector {
 		Class: ClassControl, Batch: true, HopsLeft: 1, Origin: 1, Age: 1<<32 - 1,
 		Tenant: []byte{}, Channel: []byte{}, Destinations: []Destination{{ID: 2}}, Payload: []byte{},
 	}
+	sealed := Message{
+		Class: ClassAck, HopsLeft: 15, Origin: 1, Boot: 1, Age: 1, Deadline: 2, Via: []NodeID{3}, Avoid: []NodeID{0xd1, 0xd2}, Sealed: true,
+		Tenant: []byte{}, Channel: []byte{}, Payload: []byte{0xff},
+		Destinations: []Destination{
+			{ID: 2, Tag: [TagSize]byte{0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf}},
+			{ID: 4, Seq: 1, Boot: 5, Tag: [TagSize]byte{15: 0xb0}},
+		},
+	}
 	links := []Link{{2, 1}, {0xff00000000000000, 300_000}}
 	place := Place{Axes: [PlaceAxes]int16{1, -1, 32767, -32768, 256}, Height: 5, Error: 7}
 	records := []Record{
@@ -102,6 +110,22 @@ func vectors() []vector {
 			00
 			01 00 00 00 00 00 00 00 02 00`,
 		append: appender(bare), parse: parseMessage, value: bare, uvarints: []int{12, 17, 20, 21, 30},
+	}, {
+		name: "sealed message",
+		hex: `01 83 00 0f
+			00 00 00 00 00 00 00 01
+			01
+			00 00 00 01
+			02
+			41 00 00 00 00 00 00 00 03
+			00 00 00 00 00 00 00 d1 00 00 00 00 00 00 00 d2
+			00
+			00
+			02
+			00 00 00 00 00 00 00 02 00 a0 a1 a2 a3 a4 a5 a6 a7 a8 a9 aa ab ac ad ae af
+			00 00 00 00 00 00 00 04 01 00 00 00 05 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 b0
+			ff`,
+		append: appender(sealed), parse: parseMessage, value: sealed, uvarints: []int{12, 17, 44, 45, 54, 79, 80, 81}, whole: []int{100},
 	}, {
 		name: "records",
 		hex: `02

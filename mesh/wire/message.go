@@ -20,8 +20,15 @@ const (
 	maxClass           = ClassShared
 )
 
-// modeBatch marks a batch in the byte of the mode.
-const modeBatch = 0x80
+// Marks in bytes that have room: of a batch in the mode, of tags in the class, and how many nodes to avoid in the count of relays passed.
+const (
+	modeBatch   = 0x80
+	classSealed = 0x80
+	avoidShift  = 5
+)
+
+// TagSize is the length of what proves to a destination who sent it a message.
+const TagSize = 16
 
 // Message is a frame that nodes forward hop by hop.
 type Message struct {
@@ -34,6 +41,8 @@ type Message struct {
 	Age          uint32   // µs since the origin took it, as added up on the way
 	Deadline     uint32   // ms of age at which it is dropped
 	Via          []NodeID // relays passed so far, in order
+	Avoid        []NodeID // relays to go around where there is another way
+	Sealed       bool     // destinations have tags
 	Tenant       []byte
 	Channel      []byte
 	Destinations []Destination
@@ -43,10 +52,11 @@ type Message struct {
 // Destination is a node that a message is for, and the message's place in what the origin sends there.
 type Destination struct {
 	ID    NodeID
-	Seq   uint64 // from 1 within the runs of origin and destination; 0: unnumbered, and the rest is 0
-	Back  uint64 // sequences since the last message of the same channel; 0: wait for none
-	Ahead uint64 // sequences since the least that the origin still keeps
-	Boot  uint16 // low bits of the destination's boot
+	Seq   uint64        // from 1 within the runs of origin and destination; 0: unnumbered, and the rest is 0
+	Back  uint64        // sequences since the last message of the same channel; 0: wait for none
+	Ahead uint64        // sequences since the least that the origin still keeps
+	Boot  uint16        // low bits of the destination's boot
+	Tag   [TagSize]byte // of a sealed message; else zero
 }
 
 // Expired reports whether the message has outlived its deadline.
@@ -75,13 +85,18 @@ func AppendMessageHead(dst []byte, m *Message, destinations []Destination) []byt
 	if m.Batch {
 		mode |= modeBatch
 	}
-	dst = append(dst, byte(KindMessage), byte(m.Class), mode, m.HopsLeft)
+	class := byte(m.Class)
+	if m.Sealed {
+		class |= classSealed
+	}
+	dst = append(dst, byte(KindMessage), class, mode, m.HopsLeft)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Origin))
 	dst = binary.AppendUvarint(dst, m.Boot)
 	dst = binary.BigEndian.AppendUint32(dst, m.Age)
 	dst = binary.AppendUvarint(dst, uint64(m.Deadline))
-	dst = append(dst, byte(len(m.Via)))
+	dst = append(dst, byte(len(m.Via)|len(m.Avoid)<<avoidShift))
 	dst = appendIDs(dst, m.Via)
+	dst = appendIDs(dst, m.Avoid)
 	dst = append(dst, byte(len(m.Tenant)))
 	dst = append(dst, m.Tenant...)
 	dst = appendText(dst, m.Channel)
@@ -95,6 +110,9 @@ func AppendMessageHead(dst []byte, m *Message, destinations []Destination) []byt
 			dst = binary.AppendUvarint(dst, d.Ahead)
 			dst = binary.BigEndian.AppendUint16(dst, d.Boot)
 		}
+		if m.Sealed {
+			dst = append(dst, d.Tag[:]...)
+		}
 	}
 	return dst
 }
@@ -104,7 +122,8 @@ func AppendMessageHead(dst []byte, m *Message, destinations []Destination) []byt
 func ParseMessage(b []byte, m *Message) error {
 	r := reader{b: b}
 	r.kind(KindMessage)
-	m.Class = Class(r.byte())
+	class := r.byte()
+	m.Class, m.Sealed = Class(class&^classSealed), class&classSealed != 0
 	mode := r.byte()
 	m.Mode, m.Batch = mode&^modeBatch, mode&modeBatch != 0
 	m.HopsLeft = r.byte()
@@ -112,7 +131,8 @@ func ParseMessage(b []byte, m *Message) error {
 	m.Boot = r.uvarint()
 	m.Age = r.uint32()
 	deadline := r.uvarint()
-	via := int(r.byte())
+	passed := int(r.byte())
+	via, avoid := passed&(1<<avoidShift-1), passed>>avoidShift
 	if r.err == nil {
 		switch {
 		case m.Class > maxClass:
@@ -127,13 +147,14 @@ func ParseMessage(b []byte, m *Message) error {
 	}
 	m.Deadline = uint32(deadline)
 	m.Via = r.ids(m.Via[:0], via)
+	m.Avoid = r.ids(m.Avoid[:0], avoid)
 	if n := int(r.byte()); n > MaxTenant {
 		r.fail(fmt.Errorf("%w: tenant of %d bytes", ErrLimit, n))
 	} else {
 		m.Tenant = r.take(n)
 	}
 	m.Channel = r.text(MaxChannel)
-	m.Destinations = r.destinations(m.Destinations[:0])
+	m.Destinations = r.destinations(m.Destinations[:0], m.Sealed)
 	if r.err == nil && len(m.Destinations) == 0 {
 		r.fail(fmt.Errorf("%w: no destination", ErrMalformed))
 	}
@@ -168,14 +189,21 @@ func appendIDs(dst []byte, ids []NodeID) []byte {
 	return dst
 }
 
-func (r *reader) destinations(dst []Destination) []Destination {
-	for range r.count(MaxDestinations, 9) {
+func (r *reader) destinations(dst []Destination, sealed bool) []Destination {
+	size := 9
+	if sealed {
+		size += TagSize
+	}
+	for range r.count(MaxDestinations, size) {
 		d := Destination{ID: NodeID(r.uint64()), Seq: r.uvarint()}
 		if d.Seq != 0 {
 			d.Back, d.Ahead = r.uvarint(), r.uvarint()
 			if b := r.take(2); b != nil {
 				d.Boot = binary.BigEndian.Uint16(b)
 			}
+		}
+		if sealed {
+			copy(d.Tag[:], r.take(TagSize))
 		}
 		if r.err == nil && (d.ID == 0 || d.Seq != 0 && (d.Back >= d.Seq || d.Ahead >= d.Seq)) {
 			r.fail(fmt.Errorf("%w: destination %v, sequence %d, back %d, ahead %d", ErrMalformed, d.ID, d.Seq, d.Back, d.Ahead))

@@ -36,7 +36,7 @@ func largestMessage() Message {
 	return Message{
 		Class: ClassControl, Mode: 127, Batch: true, HopsLeft: MaxHops, Origin: 1<<64 - 1, Boot: 1<<64 - 1, Age: 1<<32 - 1, Deadline: 1<<32 - 1,
 		Via: someIDs(MaxHops), Tenant: make([]byte, MaxTenant), Channel: make([]byte, MaxChannel),
-		Destinations: someDestinations(MaxDestinations), Payload: make([]byte, MaxPayload),
+		Avoid: someIDs(MaxAvoid), Sealed: true, Destinations: someDestinations(MaxDestinations), Payload: make([]byte, MaxPayload),
 	}
 }
 
@@ -77,6 +77,7 @@ func TestMessageMalformed(t *testing.T) {
 		"class":            func(m *Message) { m.Class = maxClass + 1 },
 		"origin zero":      func(m *Message) { m.Origin = 0 },
 		"via zero":         func(m *Message) { m.Via = []NodeID{2, 0} },
+		"avoid zero":       func(m *Message) { m.Avoid = []NodeID{0} },
 		"destination zero": func(m *Message) { m.Destinations = []Destination{{ID: 3}, {}, {ID: 4}} },
 		"back too far":     func(m *Message) { m.Destinations = []Destination{{ID: 3, Seq: 5, Back: 5}} },
 		"ahead too far":    func(m *Message) { m.Destinations = []Destination{{ID: 3, Seq: 5, Ahead: 5}} },

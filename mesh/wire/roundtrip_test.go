@@ -22,7 +22,10 @@ func octets(most int) *rapid.Generator[[]byte] { return rapid.SliceOfN(rapid.Byt
 
 func messages() *rapid.Generator[Message] {
 	return rapid.Custom(func(t *rapid.T) Message {
+		sealed := rapid.Bool().Draw(t, "sealed")
 		return Message{
+			Sealed:       sealed,
+			Avoid:        rapid.SliceOfN(nodeIDs(), 0, MaxAvoid).Draw(t, "avoid"),
 			Class:        Class(rapid.ByteRange(0, byte(maxClass)).Draw(t, "class")),
 			Mode:         rapid.ByteMax(127).Draw(t, "mode"),
 			Batch:        rapid.Bool().Draw(t, "batch"),
@@ -34,19 +37,22 @@ func messages() *rapid.Generator[Message] {
 			Via:          rapid.SliceOfN(nodeIDs(), 0, MaxHops).Draw(t, "via"),
 			Tenant:       octets(MaxTenant).Draw(t, "tenant"),
 			Channel:      octets(MaxChannel).Draw(t, "channel"),
-			Destinations: rapid.SliceOfN(destinations(), 1, 50).Draw(t, "destinations"),
+			Destinations: rapid.SliceOfN(destinations(sealed), 1, 50).Draw(t, "destinations"),
 			Payload:      octets(300).Draw(t, "payload"),
 		}
 	})
 }
 
-func destinations() *rapid.Generator[Destination] {
+func destinations(sealed bool) *rapid.Generator[Destination] {
 	return rapid.Custom(func(t *rapid.T) Destination {
 		d := Destination{ID: nodeIDs().Draw(t, "id"), Seq: rapid.Uint64().Draw(t, "sequence")}
 		if d.Seq != 0 {
 			d.Back = rapid.Uint64Max(d.Seq-1).Draw(t, "back")
 			d.Ahead = rapid.Uint64Max(d.Seq-1).Draw(t, "ahead")
 			d.Boot = rapid.Uint16().Draw(t, "boot")
+		}
+		if sealed {
+			copy(d.Tag[:], rapid.SliceOfN(rapid.Byte(), TagSize, TagSize).Draw(t, "tag"))
 		}
 		return d
 	})
@@ -132,6 +138,9 @@ func TestMessageRoundTrip(t *testing.T) {
 		}
 		if len(reused.Via) == 0 {
 			reused.Via = []NodeID{}
+		}
+		if len(reused.Avoid) == 0 {
+			reused.Avoid = []NodeID{}
 		}
 		if !reflect.DeepEqual(reused, m) {
 			t.Fatalf("%+v, want %+v", reused, m)
