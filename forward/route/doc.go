@@ -39,8 +39,13 @@
 // # Cost
 //
 // Of n nodes with d links each, a Planner keeps 12·n·d bytes of distances (d at most 256) and 8·n·d of links beside the
-// database's 16·n·d; a table is 56·n. At n = 1,000 and d = 24 that is 0.9 MB and 56 kB. BenchmarkLinkChange measures
+// database's 16·n·d; a table is 80·n. At n = 1,000 and d = 24 that is 0.9 MB and 80 kB. BenchmarkLinkChange measures
 // both and the time.
+//
+// # Avoiding
+//
+// A Table keeps the vectors that it was computed from, 24·n, so that shortest paths around relays that do not pass messages on can be had from it as well
+// (Avoiding). They are rare, and so cost a whole graph and a Dijkstra; other alternates than direct links they need not have: who avoids has just left another path.
 //
 // # Ownership
 //
@@ -57,4 +62,5 @@
 //	R5  The table depends on the content of the database only, not on the order in which it came to be, nor on what the
 //	    Planner computed before. Lost is exactly what was usable before and is not now.
 //	R6  No input makes Set or Compute panic: links to self, to no node, of cost zero, and repeated ones are screened.
+//	R7  Avoiding has a route to every node that a path without the avoided relays leads to, the avoided themselves included, and it is the shortest such.
 package route

@@ -40,13 +40,28 @@ func Compute(self wire.NodeID, db *Database) *Table { return NewPlanner(self).Co
 func (p *Planner) Compute(db *Database) *Table {
 	p.Follow(db)
 	p.left, p.lost = p.lost, p.left[:0]
+	return p.table()
+}
+
+// know takes all links of a database without distances.
+func (p *Planner) know(origins []wire.NodeID, vectors [][]Link) {
+	p.renumber(origins)
+	db := &Database{origins: origins, vectors: vectors}
+	for i, vector := range vectors {
+		p.compare(db, int32(i), nil, vector)
+		p.vectors[i] = vector
+	}
+}
+
+// table is that of the graph as it is.
+func (p *Planner) table() *Table {
 	t := &Table{self: p.self}
 	root, known := p.index[p.self]
 	if !known {
 		return t
 	}
 	s := &search{graph: &p.graph, tree: p.graph.shortestPaths(root, &p.queue), root: root, near: p.near}
-	t.ids, t.index, t.parent = p.graph.ids, p.index, s.parent
+	t.ids, t.index, t.parent, t.vectors = p.graph.ids, p.index, s.parent, slices.Clone(p.vectors)
 	t.routes = s.routes()
 	for _, r := range t.routes {
 		if r.NextHop != 0 {
@@ -111,8 +126,8 @@ func (p *Planner) Follow(db *Database) {
 	for i, vector := range db.vectors {
 		if !identical(p.vectors[i], vector) {
 			p.compare(db, int32(i), p.vectors[i], vector)
-			p.vectors[i] = vector
 		}
+		p.vectors[i] = vector
 	}
 	p.repair()
 	p.meetNeighbors()

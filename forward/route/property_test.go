@@ -62,6 +62,42 @@ func TestTableIsOrderIndependent(t *testing.T) {
 	})
 }
 
+// R7, and R3 for it: routes around some relays are the shortest without them, and following them passes none.
+func TestAvoiding(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawModel(t)
+		avoided := rapid.SliceOfN(rapid.SampledFrom(m.nodes()), 0, 3).Draw(t, "avoided")
+		tables := m.tables()
+		for id, table := range tables {
+			tables[id] = table.Avoiding(avoided)
+		}
+		for self, table := range tables {
+			within := maps.Clone(m) // without the avoided relays, but for self
+			maps.DeleteFunc(within, func(id wire.NodeID, _ map[wire.NodeID]uint32) bool { return id != self && slices.Contains(avoided, id) })
+			for dst := range m {
+				best, reached := length{}, false // the last link may lead to an avoided node
+				for last, dist := range within.distances([]wire.NodeID{self})[self] {
+					l, linked := m.link(last, dst)
+					if total := dist.plus(l); linked && dst != self && (!reached || total.compare(best) < 0) {
+						best, reached = total, true
+					}
+				}
+				r, ok := table.Lookup(dst)
+				if ok != reached || ok && (r.Cost != best.reported() || int(r.Hops) != best.hops || r.Alternate != 0 && r.Alternate != dst) {
+					t.Fatalf("%v to %v avoiding %v: %+v, %v; want %+v, %v", self, dst, avoided, r, ok, best, reached)
+				}
+				for at, hops := self, 0; ok && at != dst; hops++ {
+					next, _ := tables[at].Lookup(dst)
+					if hops > best.hops || next.NextHop != dst && slices.Contains(avoided, next.NextHop) {
+						t.Fatalf("%v to %v avoiding %v: by %v after %d hops", self, dst, avoided, next.NextHop, hops)
+					}
+					at = next.NextHop
+				}
+			}
+		}
+	})
+}
+
 // R6: Set against a naive screen, on vectors full of what no honest origin sends.
 func TestSetScreensAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

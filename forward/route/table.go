@@ -25,6 +25,7 @@ type Table struct {
 	routes    []Route               // by index in ids; without a NextHop for self and the unreachable
 	parent    []int32               // by index in ids: the node before this one on the path from self
 	reachable int
+	vectors   [][]Link // what it was computed from, by index in ids
 }
 
 // Lookup is the route to dst. It reports false for self and for a node that no path of usable links reaches.
@@ -34,6 +35,19 @@ func (t *Table) Lookup(dst wire.NodeID) (Route, bool) {
 		return Route{}, false
 	}
 	return t.routes[i], true
+}
+
+// Avoiding is the table over the same links where the given nodes are destinations, but relays of nobody. Its only alternates are direct links. Where all
+// nodes avoid the same ones, R3 holds for it too.
+func (t *Table) Avoiding(relays []wire.NodeID) *Table {
+	p := NewPlanner(t.self)
+	p.know(t.ids, t.vectors)
+	for i, id := range t.ids {
+		if id != t.self && slices.Contains(relays, id) {
+			p.graph.rows[i] = nil // no path leads on from there
+		}
+	}
+	return p.table()
 }
 
 // Self is the node whose table this is.
