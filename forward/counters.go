@@ -42,6 +42,7 @@ type Counters struct {
 	Reaimed    atomic.Uint64 // messages for one subscriber sent on to another node, or another run of one
 	Duplicates atomic.Uint64 // copies that had been delivered before
 	Acks       atomic.Uint64 // acknowledgements sent
+	Detours    atomic.Uint64 // times that messages to a destination left a path on which they were not acknowledged
 	TwinCopies atomic.Uint64 // copies that came second over a link's two connections
 	Handshakes atomic.Uint64 // handshakes that others began; those that fail never become connections
 	Accepted   atomic.Uint64 // of these, completed

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/forward/flight"
+	"github.com/fastpubsub/fastpubsub/forward/route"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
@@ -45,6 +46,9 @@ type outgoing struct {
 	sent   int       // messages published for it since Sent was called last
 	gone   time.Time // since when it is no member; zero: it is one
 	cutOff time.Time // since when no route leads there, as far as was tried; zero: one does
+
+	judge  flight.Judge
+	judged *route.Table // what judge last knew the ways from
 }
 
 // incoming is the window of one origin. Its lock is held while messages are handed out, since their order is what it is for; Deliver neither blocks nor
@@ -55,7 +59,9 @@ type incoming struct {
 
 	mu     sync.Mutex // guards what follows
 	window *flight.Incoming[*wire.Message]
-	held   int // bytes of the window as counted in flights.held
+	held   int           // bytes of the window as counted in flights.held
+	avoid  []wire.NodeID // relays that its last message was to go around, and so acknowledgements are; replaced whole
+	doubt  bool          // it sends again what was acknowledged
 	gone   time.Time
 }
 
@@ -98,15 +104,16 @@ func cloneMessage(m *wire.Message) wire.Message {
 	t, ch := len(m.Tenant), len(m.Tenant)+len(m.Channel)
 	c.Tenant, c.Channel, c.Payload = b[:t:t], b[t:ch:ch], b[ch:]
 	c.Via = slices.Clone(m.Via)
-	c.Destinations = nil
+	c.Avoid, c.Destinations = nil, nil
 	return c
 }
 
 // weight is the memory that a message takes in a table or window.
 func weight(m *wire.Message) int { return len(m.Payload) + len(m.Tenant) + len(m.Channel) + cargoBytes }
 
-// enter numbers a message for its destinations and keeps it until they have it. Destinations of unknown boot are left out.
-func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, to []wire.Destination) []wire.Destination {
+// enter numbers a message for its destinations and keeps it until they have it. It adds them to to, but for those to which it is to take a detour.
+// Destinations of unknown boot are left out.
+func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, to []wire.Destination) ([]wire.Destination, []detour) {
 	now := time.Now()
 	c := &cargo{message: cloneMessage(m), born: now, tried: a.tried}
 	deadline := now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond)
@@ -116,6 +123,7 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 	}
 	size := weight(m)
 	var orphans []*cargo
+	var detours []detour
 	for _, id := range ids {
 		boot, known := s.Boots[id]
 		if !known {
@@ -129,7 +137,13 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 			o.sent++
 		}
 		seq, back, ahead := o.table.Add(now, c, channel, size, deadline)
-		to = append(to, wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)})
+		d := wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)}
+		o.follow(now, s)
+		if avoid := o.judge.Avoid(); avoid != nil {
+			detours = addDetour(detours, avoid, d)
+		} else {
+			to = append(to, d)
+		}
 		at := f.rest(o)
 		o.mu.Unlock()
 		f.wake(at)
@@ -138,7 +152,15 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 	for f.bytes.Load() > int64(f.endpoint.cfg.FlightBytes) && f.evict() {
 	}
 	f.sendElsewhere(orphans)
-	return to
+	return to, detours
+}
+
+// follow tells the judge of the ways that there are now. o.mu is held.
+func (o *outgoing) follow(now time.Time, s *Snapshot) {
+	if o.judged != s.Table || o.judge.Over(now) {
+		o.judge.Route(now, s.way(o.id))
+		o.judged = s.Table
+	}
 }
 
 func (f *flights) outgoing(id wire.NodeID, boot uint64, s *Snapshot) *outgoing {
@@ -243,7 +265,7 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 	e := f.endpoint
 	if d.Boot != uint16(e.cfg.Boot) {
 		e.counters.Drop(DropRestarted, 1)
-		f.sendAck(m.Origin, &wire.Ack{OriginBoot: m.Boot}) // tells the origin which run it talks to
+		f.sendAck(m.Origin, &wire.Ack{OriginBoot: m.Boot}, m.Avoid) // tells the origin which run it talks to
 		return
 	}
 	now := time.Now()
@@ -275,9 +297,13 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 		c := cloneMessage(m)
 		a.Item = &c
 	}
+	if !slices.Equal(in.avoid, m.Avoid) {
+		in.avoid = slices.Clone(m.Avoid)
+	}
 	switch in.window.Receive(now, a, f.deliver) {
 	case flight.Duplicate:
 		e.counters.Duplicates.Add(1)
+		in.doubt = true
 	case flight.Refused:
 		e.counters.Drop(DropRefused, 1)
 	case flight.Accepted:
@@ -330,8 +356,10 @@ func (f *flights) acknowledged(from wire.NodeID, a *wire.Ack) {
 	case a.Boot > o.table.Boot:
 		orphans = f.renew(o, a.Boot, e.forwarder.snapshot.Load())
 	case a.Boot == o.table.Boot:
-		before := o.table.Bytes()
-		_, orphans = o.table.Ack(time.Now(), a)
+		now, before := time.Now(), o.table.Bytes()
+		var freed int
+		freed, orphans = o.table.Ack(now, a)
+		o.judge.Heard(now, freed, e.forwarder.snapshot.Load().way(o.id))
 		o.cutOff = time.Time{}
 		f.rest(o)
 		f.bytes.Add(int64(o.table.Bytes() - before))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
@@ -59,9 +60,14 @@ func (f *flights) work(now time.Time) (next int64) {
 		f.noteHeld(in)
 		due := in.window.Ack(now, &a)
 		in.next.ns.Store(f.clock(in.window.Next()))
+		avoid, doubt := in.avoid, in.doubt
+		in.doubt = in.doubt && !due
 		in.mu.Unlock()
 		if due {
-			f.sendAck(in.id, &a)
+			f.sendAck(in.id, &a, avoid)
+			if doubt {
+				f.ackAround(in.id, &a, avoid)
+			}
 		}
 		if in.next.due(at, &next) {
 			next = at
@@ -85,6 +91,12 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 	defer o.mu.Unlock()
 	before := o.table.Bytes()
 	again, expired := o.table.Due(now, resendBatch)
+	snapshot := f.endpoint.forwarder.snapshot.Load()
+	o.follow(now, snapshot)
+	way, left := snapshot.way(o.id), false
+	for _, r := range again {
+		left = r.Tries > 0 && o.judge.Missed(now, r.Sent, way) || left
+	}
 	f.bytes.Add(int64(o.table.Bytes() - before))
 	f.endpoint.counters.Drop(DropExpired, expired)
 	full := false
@@ -95,6 +107,10 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 		}
 		m := r.Item.message
 		m.AddAge(now.Sub(r.Item.born))
+		m.Avoid = o.judge.Avoid()
+		if r.Tries%2 == 1 && !left {
+			m.Avoid = o.judge.Detour(way)
+		}
 		d := wire.Destination{ID: o.id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
 		switch err := f.endpoint.forwarder.offer(&m, d); {
 		case err == nil:
@@ -107,15 +123,38 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 			o.cutOff = now
 		}
 	}
+	if left {
+		o.table.Hasten(now)
+		f.endpoint.counters.Detours.Add(1)
+	}
 	f.rest(o)
 }
 
-// sendAck sends an acknowledgement; if that fails, the next says the same and more.
-func (f *flights) sendAck(to wire.NodeID, a *wire.Ack) {
+// sendAck sends an acknowledgement around these relays; if that fails, the next says the same and more.
+func (f *flights) sendAck(to wire.NodeID, a *wire.Ack, avoid []wire.NodeID) {
 	a.Boot = f.endpoint.cfg.Boot
 	m := wire.Message{Class: wire.ClassAck, Deadline: ackDeadline, Payload: wire.AppendAck(nil, a)}
-	_ = f.endpoint.forwarder.Send(&m, to)
+	f.endpoint.forwarder.originate(&m)
+	m.Avoid = avoid
+	_ = f.endpoint.forwarder.offer(&m, wire.Destination{ID: to})
 	f.endpoint.counters.Acks.Add(1)
+}
+
+// ackAround acknowledges a second time, by another way: the origin does not seem to hear.
+func (f *flights) ackAround(to wire.NodeID, a *wire.Ack, avoid []wire.NodeID) {
+	way := f.endpoint.forwarder.snapshot.Load().way(to)
+	relays, _, _ := way(avoid)
+	for _, id := range relays {
+		if !slices.Contains(avoid, id) {
+			avoid = append(slices.Clip(avoid), id)
+		}
+	}
+	if len(relays) == 0 || len(avoid) > wire.MaxAvoid {
+		return
+	}
+	if _, _, ok := way(avoid); ok {
+		f.sendAck(to, a, avoid)
+	}
 }
 
 // ackDeadline is the age in ms at which an acknowledgement is dropped.

@@ -25,6 +25,8 @@ type Snapshot struct {
 	Table *route.Table
 	Links map[wire.NodeID]*Link  // usable links by neighbour
 	Boots map[wire.NodeID]uint64 // runs of the nodes that take part
+
+	around avoidings
 }
 
 // Forwarder sends messages towards their destinations. Its methods are safe for concurrent use.
@@ -77,8 +79,27 @@ func (f *Forwarder) Spread(ctx context.Context, m *wire.Message, ids []wire.Node
 	s := f.scratch.Get().(*split)
 	defer f.scratch.Put(s)
 	f.originate(m)
-	s.left = f.endpoint.flights.enter(m, f.snapshot.Load(), ids, aim{}, s.left[:0])
-	return f.send(ctx, m, s, nil)
+	return f.first(ctx, m, s, f.snapshot.Load(), ids, aim{})
+}
+
+// first sends a message for the first time.
+func (f *Forwarder) first(ctx context.Context, m *wire.Message, s *split, snapshot *Snapshot, ids []wire.NodeID, a aim) error {
+	var detours []detour
+	s.left, detours = f.endpoint.flights.enter(m, snapshot, ids, a, s.left[:0])
+	err := error(nil)
+	if len(s.left) > 0 {
+		err = f.send(ctx, m, s, nil)
+	}
+	for _, d := range detours {
+		if err != nil {
+			break // the rest is sent later
+		}
+		s.left = append(s.left[:0], d.destinations...)
+		m.Avoid = d.avoid
+		err = f.send(ctx, m, s, nil)
+	}
+	m.Avoid = nil
+	return err
 }
 
 // Send sends an unnumbered message from its origin to one node, if there is a route with room: ErrNoRoute, ErrLinkFull or nil.
@@ -96,17 +117,29 @@ func (f *Forwarder) SpreadAll(m *wire.Message) {
 	snapshot := f.snapshot.Load()
 	others := slices.DeleteFunc(slices.Collect(maps.Keys(snapshot.Boots)), func(id wire.NodeID) bool { return id == f.endpoint.self })
 	for ids := range slices.Chunk(others, wire.MaxDestinations) {
-		s.left = f.endpoint.flights.enter(m, snapshot, ids, aim{unordered: true}, s.left[:0])
-		_, _ = f.step(s, m, nil)
-		for _, d := range s.left {
-			f.endpoint.flights.makeDue(d)
+		var detours []detour
+		s.left, detours = f.endpoint.flights.enter(m, snapshot, ids, aim{unordered: true}, s.left[:0])
+		f.tryAll(s, m)
+		for _, d := range detours {
+			s.left = append(s.left[:0], d.destinations...)
+			m.Avoid = d.avoid
+			f.tryAll(s, m)
 		}
+		m.Avoid = nil
+	}
+}
+
+// tryAll sends to all of s.left; what finds no room is due.
+func (f *Forwarder) tryAll(s *split, m *wire.Message) {
+	_, _ = f.step(s, m, nil)
+	for _, d := range s.left {
+		f.endpoint.flights.makeDue(d)
 	}
 }
 
 func (f *Forwarder) originate(m *wire.Message) {
 	m.Origin, m.Boot, m.HopsLeft = f.endpoint.self, f.endpoint.cfg.Boot, wire.MaxHops
-	m.Via = m.Via[:0]
+	m.Via, m.Avoid = m.Via[:0], nil
 }
 
 // offer sends to one destination if there is a route with room. The caller may hold a lock.
@@ -220,8 +253,17 @@ func (f *Forwarder) divide(s *split, m *wire.Message, from *Link) (missing int) 
 	return missing
 }
 
-// pick is the link to take to id: next hop, loop-free alternate, direct link, whichever is usable and not behind us.
+// pick is the link to take to id: next hop, loop-free alternate, direct link, whichever is usable and not behind us; before these, the next hop around
+// relays to avoid.
 func (f *Forwarder) pick(s *Snapshot, m *wire.Message, id, came wire.NodeID) *Link {
+	if len(m.Avoid) > 0 {
+		if table := s.avoiding(m.Avoid); table != nil {
+			r, _ := table.Lookup(id)
+			if link := usableLink(s.Links[r.NextHop]); link != nil && r.NextHop != came && !m.Visited(r.NextHop) {
+				return link
+			}
+		}
+	}
 	if s.Table != nil {
 		if r, ok := s.Table.Lookup(id); ok {
 			for _, hop := range [...]wire.NodeID{r.NextHop, r.Alternate} {

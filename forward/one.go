@@ -26,8 +26,7 @@ func (f *Forwarder) SpreadOne(ctx context.Context, m *wire.Message) error {
 	if to == 0 {
 		return nil
 	}
-	s.left = f.endpoint.flights.enter(m, snapshot, []wire.NodeID{to}, aim{tried: tried}, s.left[:0])
-	return f.send(ctx, m, s, nil)
+	return f.first(ctx, m, s, snapshot, []wire.NodeID{to}, aim{tried: tried})
 }
 
 // aim is what distinguishes a message that is not simply for all subscribers in their channel's order, which the zero value is.
@@ -88,7 +87,11 @@ func (f *flights) sendElsewhere(orphans []*cargo) {
 			continue
 		}
 		f.endpoint.counters.Reaimed.Add(1)
-		for _, d := range f.enter(&m, snapshot, []wire.NodeID{to}, aim{tried, true}, nil) {
+		ds, detours := f.enter(&m, snapshot, []wire.NodeID{to}, aim{tried, true}, nil)
+		for _, d := range detours { // one at most
+			m.Avoid, ds = d.avoid, d.destinations
+		}
+		for _, d := range ds {
 			if forwarder.offer(&m, d) != nil {
 				f.makeDue(d)
 			}

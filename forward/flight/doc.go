@@ -17,6 +17,15 @@
 // everything due at once (Reroute). All else is found by time-out: twice the smoothed time to acknowledgement plus 4
 // deviations (after RFC 6298), at least leastTimeout, doubled for each try. A message past its deadline is given up; the base says so.
 //
+// # Relays that pass nothing on
+//
+// What a relay does with messages only the missing acknowledgements tell (Judge). If a message on a path with relays is not acknowledged in time, and nothing
+// else has been since it was sent, all messages go around these relays, where the mesh has a way, and so do acknowledgements. Were they late only, so that some come
+// sooner than the new way takes, the old one is taken again; if none come on any way, the destination is silent; if they come, the relays are avoided, for this
+// destination alone, for penaltyFirst and longer each time. Where a relay drops only some messages, each goes another way when it is sent again, and the relay
+// is left if they are many. So nobody loses traffic to it for longer than a time-out, and nobody can be made to shun an honest relay but for the destination that
+// keeps its acknowledgements back.
+//
 // # Order
 //
 // A message whose predecessor in its channel has not been delivered is held, and only that. It is let go when the predecessor

@@ -48,6 +48,8 @@ type entry[T any] struct {
 type Resend[T any] struct {
 	Seq, Back, Ahead uint64
 	Item             T
+	Sent             time.Time // when it was sent before
+	Tries            int       // time-outs on the present path; 0: it is due for another reason
 }
 
 // NewOutgoing is the empty table for one run of a destination. Its sequences begin at first; guess is the time to acknowledgement to expect before the first sample, zero if unknown.
@@ -235,6 +237,16 @@ func (o *Outgoing[T]) Reroute(now time.Time) {
 	o.checkAt = now
 }
 
+// Hasten makes everything due that was not sent just now: messages go another way from now on.
+func (o *Outgoing[T]) Hasten(now time.Time) {
+	o.backOff = 0
+	for i := range o.entries {
+		e := &o.entries[i]
+		e.due, e.tries = !e.done && e.sent.Before(now), 0
+	}
+	o.checkAt = now
+}
+
 // Due returns at most limit messages to send again, oldest first, and how many were given up at their deadline. What is returned
 // counts as sent now; Undo takes that back.
 func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired int) {
@@ -257,12 +269,14 @@ func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired 
 				o.checkAt = now
 				break
 			}
+			r := Resend[T]{Seq: o.base + uint64(i), Back: e.back, Ahead: uint64(i), Item: e.item, Sent: e.sent}
 			if !e.due {
 				o.backUp(now, e.sent)
 				e.tries++
+				r.Tries = e.tries
 			}
 			e.due, e.again, e.sent = false, true, now
-			again = append(again, Resend[T]{Seq: o.base + uint64(i), Back: e.back, Ahead: uint64(i), Item: e.item})
+			again = append(again, r)
 			at = now.Add(o.timeout(e.tries))
 		}
 		for _, t := range [...]time.Time{at, e.deadline} {
