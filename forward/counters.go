@@ -22,6 +22,7 @@ const (
 	DropNoTaker                   // for one subscriber, and there is none
 	DropTooOften                  // a node asked for more comparisons of shared state than it is granted
 	DropStreams                   // connections on the TCP port of nodes, while too many were in their handshakes
+	DropForged                    // not by its origin, or not from where it says it came
 	reasons                       // how many there are
 )
 
@@ -29,7 +30,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
-		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often", "streams",
+		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often", "streams", "forged",
 	}[r]
 }
 

@@ -153,6 +153,8 @@ type Endpoint struct {
 	ctx       context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
 	stop      context.CancelFunc
 
+	seals *seals
+
 	mu      sync.Mutex // guards what follows
 	links   map[wire.NodeID]*Link
 	inits   map[*quic.Conn]*gathering
@@ -172,6 +174,10 @@ func New(cfg Config) (*Endpoint, error) {
 		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{}, conns: map[*quic.Conn]struct{}{}, retrust: make(chan struct{}, 1),
 		client: &http3.Transport{EnableDatagrams: true, DisableCompression: true},
 	}
+	var err error
+	if e.seals, err = newSeals(cfg.Key); err != nil {
+		return nil, err
+	}
 	e.forwarder = newForwarder(e)
 	e.flights = newFlights(e)
 	e.ctx, e.stop = context.WithCancel(context.Background())
@@ -183,7 +189,6 @@ func New(cfg Config) (*Endpoint, error) {
 		Conn: coalesce(cfg.Socket), StatelessResetKey: resetKey(cfg.Key),
 		ConnContext: e.countHandshake, Tracer: &garbageCounter{e.counters},
 	}
-	var err error
 	if e.listener, err = e.transport.Listen(cfg.Trust.Server(http3.NextProtoH3), quicConfig()); err != nil {
 		e.stop()
 		return nil, fmt.Errorf("forward: listen: %w", err)

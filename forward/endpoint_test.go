@@ -92,7 +92,13 @@ func (s *station) use(costs map[wire.NodeID][]route.Link) {
 	for id, links := range costs {
 		db.Set(id, links)
 	}
-	snapshot := &Snapshot{Table: route.Compute(s.self, db), Links: map[wire.NodeID]*Link{}, Boots: map[wire.NodeID]uint64{}}
+	snapshot := &Snapshot{
+		Table: route.Compute(s.self, db), Links: map[wire.NodeID]*Link{}, Boots: map[wire.NodeID]uint64{}, Keys: map[wire.NodeID]ed25519.PublicKey{},
+	}
+	for number := byte(1); number < 10; number++ {
+		public := keyOf(number).Public().(ed25519.PublicKey)
+		snapshot.Keys[wire.IDOf(public)] = public
+	}
 	for _, l := range s.Links() {
 		l.SetUsable(true)
 		snapshot.Links[l.Peer] = l

@@ -104,7 +104,7 @@ func cloneMessage(m *wire.Message) wire.Message {
 	t, ch := len(m.Tenant), len(m.Tenant)+len(m.Channel)
 	c.Tenant, c.Channel, c.Payload = b[:t:t], b[t:ch:ch], b[ch:]
 	c.Via = slices.Clone(m.Via)
-	c.Avoid, c.Destinations = nil, nil
+	c.Avoid, c.Sealed, c.Destinations = nil, false, nil
 	return c
 }
 

@@ -343,11 +343,11 @@ func TestQueueOfADeadLinkGoesAnotherWay(t *testing.T) {
 		}
 		time.Sleep(40 * time.Millisecond)
 		for _, x := range []*station{relay, c} { // they have noticed
-			snapshot := *x.forwarder.snapshot.Load()
-			snapshot.Links = maps.Clone(snapshot.Links)
+			before := x.forwarder.snapshot.Load()
+			snapshot := &Snapshot{Table: before.Table, Links: maps.Clone(before.Links), Boots: before.Boots, Keys: before.Keys}
 			delete(snapshot.Links, relay.self)
 			delete(snapshot.Links, c.self)
-			x.Forwarder().Publish(&snapshot, nil)
+			x.Forwarder().Publish(snapshot, nil)
 		}
 		relay.Link(c.self).SetUsable(false)
 		time.Sleep(time.Second)

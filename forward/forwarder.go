@@ -2,7 +2,11 @@ package forward
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
+	"hash"
 	"maps"
 	"slices"
 	"sync"
@@ -23,8 +27,9 @@ const relayPatience = 20 * time.Millisecond
 // Snapshot is what the data plane knows of the mesh: immutable once published.
 type Snapshot struct {
 	Table *route.Table
-	Links map[wire.NodeID]*Link  // usable links by neighbour
-	Boots map[wire.NodeID]uint64 // runs of the nodes that take part
+	Links map[wire.NodeID]*Link             // usable links by neighbour
+	Boots map[wire.NodeID]uint64            // runs of the nodes that take part
+	Keys  map[wire.NodeID]ed25519.PublicKey // of those of which it is known
 
 	around avoidings
 }
@@ -38,7 +43,7 @@ type Forwarder struct {
 
 func newForwarder(e *Endpoint) *Forwarder {
 	f := &Forwarder{endpoint: e}
-	f.scratch.New = func() any { return new(split) }
+	f.scratch.New = newSplit
 	f.snapshot.Store(&Snapshot{})
 	return f
 }
@@ -71,12 +76,19 @@ type split struct {
 	left     []wire.Destination // still to be sent to
 	head     []byte
 	leave    bool // the writing is left to the links' flushers
+
+	hash    hash.Hash // for seals
+	text    []byte
+	content [sha256.Size]byte // of the message, once it was sealed
+	sealed  bool
 }
+
+func newSplit() any { return &split{hash: sha256.New()} }
 
 // Spread publishes a message from its origin to nodes with interest: numbered and kept until they have acknowledged it. It waits for room on
 // full links until the message's deadline or ctx ends; the error is ctx's. Whatever is not sent now is sent later while its deadline lasts.
 func (f *Forwarder) Spread(ctx context.Context, m *wire.Message, ids []wire.NodeID) error {
-	s := f.scratch.Get().(*split)
+	s := f.take()
 	defer f.scratch.Put(s)
 	f.originate(m)
 	return f.first(ctx, m, s, f.snapshot.Load(), ids, aim{})
@@ -111,7 +123,7 @@ func (f *Forwarder) Send(m *wire.Message, to wire.NodeID) error {
 // SpreadAll sends a message that is not for subscribers to every node that takes part: numbered and kept like those of Spread, but outside of
 // any order, and without waiting. What finds no room now is sent later while its deadline lasts.
 func (f *Forwarder) SpreadAll(m *wire.Message) {
-	s := f.scratch.Get().(*split)
+	s := f.take()
 	defer f.scratch.Put(s)
 	f.originate(m)
 	snapshot := f.snapshot.Load()
@@ -137,6 +149,13 @@ func (f *Forwarder) tryAll(s *split, m *wire.Message) {
 	}
 }
 
+// take is working memory for one message.
+func (f *Forwarder) take() *split {
+	s := f.scratch.Get().(*split)
+	s.sealed = false
+	return s
+}
+
 func (f *Forwarder) originate(m *wire.Message) {
 	m.Origin, m.Boot, m.HopsLeft = f.endpoint.self, f.endpoint.cfg.Boot, wire.MaxHops
 	m.Via, m.Avoid = m.Via[:0], nil
@@ -144,7 +163,7 @@ func (f *Forwarder) originate(m *wire.Message) {
 
 // offer sends to one destination if there is a route with room. The caller may hold a lock.
 func (f *Forwarder) offer(m *wire.Message, d wire.Destination) error {
-	s := f.scratch.Get().(*split)
+	s := f.take()
 	defer f.scratch.Put(s)
 	s.left, s.leave = append(s.left[:0], d), true
 	full, missing := f.step(s, m, nil)
@@ -209,6 +228,12 @@ func (f *Forwarder) step(s *split, m *wire.Message, from *Link) (full *Link, mis
 	s.left = s.left[:0]
 	for i := range s.branches {
 		b := &s.branches[i]
+		if from == nil {
+			missing += f.seal(s, m, b)
+			if len(b.destinations) == 0 {
+				continue
+			}
+		}
 		s.head = wire.AppendMessageHead(s.head[:0], m, b.destinations)
 		switch err := b.link.sendMessage(m, s.head, s.leave); {
 		case err == nil && m.Class != wire.ClassPublish:
@@ -222,6 +247,47 @@ func (f *Forwarder) step(s *split, m *wire.Message, from *Link) (full *Link, mis
 		}
 	}
 	return full, missing
+}
+
+// seal tags what a relay is to pass on, and leaves out destinations whose keys are not known: the number of those.
+func (f *Forwarder) seal(s *split, m *wire.Message, b *branch) (missing int) {
+	m.Sealed = len(b.destinations) > 1 || b.destinations[0].ID != b.link.Peer
+	if !m.Sealed {
+		return 0 // the link itself says who sends
+	}
+	if !s.sealed {
+		s.content, s.text = contentOf(m, s.hash, s.text)
+		s.sealed = true
+	}
+	keys := f.snapshot.Load().Keys
+	kept := b.destinations[:0]
+	for _, d := range b.destinations {
+		k, err := f.endpoint.seals.with(d.ID, keys[d.ID])
+		if err != nil {
+			missing++
+			continue
+		}
+		d.Tag = k.tag(m, &s.content, &d)
+		kept = append(kept, d)
+	}
+	b.destinations = kept
+	return missing
+}
+
+// authentic reports whether the origin of a message that relays have passed on has sent it to this node.
+func (f *Forwarder) authentic(m *wire.Message, d *wire.Destination) bool {
+	if !m.Sealed {
+		return false
+	}
+	k, err := f.endpoint.seals.with(m.Origin, f.snapshot.Load().Keys[m.Origin])
+	if err != nil {
+		return false
+	}
+	s := f.take()
+	defer f.scratch.Put(s)
+	s.content, s.text = contentOf(m, s.hash, s.text)
+	tag := k.tag(m, &s.content, d)
+	return hmac.Equal(tag[:], d.Tag[:])
 }
 
 // divide groups s.left by the link to take and says how many destinations have none.
@@ -284,7 +350,14 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 	counters := f.endpoint.counters
 	self := f.endpoint.self
 	m.AddAge(time.Duration(from.srtt.Load()) / 2)
+	sender := m.Origin
+	if n := len(m.Via); n > 0 {
+		sender = m.Via[n-1]
+	}
 	switch {
+	case sender != from.Peer:
+		counters.Drop(DropForged, len(m.Destinations))
+		return
 	case m.Visited(self):
 		counters.Drop(DropLoop, len(m.Destinations))
 		return
@@ -295,7 +368,11 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 	if i := slices.IndexFunc(m.Destinations, func(d wire.Destination) bool { return d.ID == self }); i >= 0 {
 		d := m.Destinations[i]
 		m.Destinations = slices.DeleteFunc(m.Destinations, func(d wire.Destination) bool { return d.ID == self })
-		f.take(m, d)
+		if len(m.Via) > 0 && !f.authentic(m, &d) {
+			counters.Drop(DropForged, 1)
+		} else {
+			f.accept(m, d)
+		}
 	}
 	if len(m.Destinations) == 0 {
 		return
@@ -311,7 +388,7 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 
 // relay sends a message on that came from a link, to all of its destinations.
 func (f *Forwarder) relay(from *Link, m *wire.Message) {
-	s := f.scratch.Get().(*split)
+	s := f.take()
 	defer f.scratch.Put(s)
 	s.left = append(s.left[:0], m.Destinations...)
 	if m.Class == wire.ClassPublish {
@@ -325,8 +402,8 @@ func (f *Forwarder) relay(from *Link, m *wire.Message) {
 	}
 }
 
-// take deals with a message that has this node as destination.
-func (f *Forwarder) take(m *wire.Message, d wire.Destination) {
+// accept deals with a message that has this node as destination.
+func (f *Forwarder) accept(m *wire.Message, d wire.Destination) {
 	switch {
 	case m.Class == wire.ClassAck:
 		var a wire.Ack

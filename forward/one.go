@@ -18,7 +18,7 @@ const cutOffPatience = 500 * time.Millisecond
 // it, restart, or cannot be reached. It waits like Spread, and only for the first of them. With nobody to take it, the message is
 // dropped and counted.
 func (f *Forwarder) SpreadOne(ctx context.Context, m *wire.Message) error {
-	s := f.scratch.Get().(*split)
+	s := f.take()
 	defer f.scratch.Put(s)
 	f.originate(m)
 	snapshot := f.snapshot.Load()

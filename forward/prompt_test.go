@@ -57,7 +57,7 @@ func TestPromptIsBounded(t *testing.T) {
 // TestLeftToTheFlusher: who may hold a lock writes nothing, and so tells the control plane nothing.
 func TestLeftToTheFlusher(t *testing.T) {
 	written := new(eager)
-	l := &Link{endpoint: &Endpoint{counters: new(Counters), cfg: Config{QueueBytes: 64 << 10, Emit: func(Event) { t.Error("told the control plane") }}}, near: true}
+	l := &Link{Peer: 2, endpoint: &Endpoint{counters: new(Counters), cfg: Config{QueueBytes: 64 << 10, Emit: func(Event) { t.Error("told the control plane") }}}, near: true}
 	l.lanes, l.out = []lane{nil, written}, make([]outbox, 3)
 	l.flusher = laneFlusher(l)
 	l.usable.Store(true)

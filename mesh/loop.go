@@ -166,7 +166,7 @@ func (n *Node) sendControl(e core.SendControl) {
 
 // publishRoutes hands the data plane its next view and tells links whether they carry messages.
 func (n *Node) publishRoutes(e core.PublishRoutes) {
-	s := &forward.Snapshot{Table: e.Table, Links: make(map[wire.NodeID]*forward.Link, len(e.Usable)), Boots: e.Boots}
+	s := &forward.Snapshot{Table: e.Table, Links: make(map[wire.NodeID]*forward.Link, len(e.Usable)), Boots: e.Boots, Keys: e.Keys}
 	for _, id := range e.Usable {
 		if l := n.endpoint.Link(id); l != nil {
 			l.SetUsable(true)

@@ -76,11 +76,12 @@ type Core struct {
 	routesDirty  bool
 	linksDirty   bool // the planner does not know yet of some change of the database
 	usableDirty  bool
-	boots        map[wire.NodeID]uint64 // runs of the nodes that take part, as last published
-	bootsDirty   bool
-	broken       map[wire.NodeID]bool // destinations whose path has broken since routes were last published
-	former       []formerPath         // left of late; what is under way there may still need them
-	urgent       bool                 // a link went down: advertise at once
+	boots        map[wire.NodeID]uint64            // runs of the nodes that take part, as last published
+	keys         map[wire.NodeID]ed25519.PublicKey // theirs, where known, as last published
+	bootsDirty   bool                              // either is to be published anew
+	broken       map[wire.NodeID]bool              // destinations whose path has broken since routes were last published
+	former       []formerPath                      // left of late; what is under way there may still need them
+	urgent       bool                              // a link went down: advertise at once
 	costsDirty   bool
 	spfAt        time.Time // of the last computation
 	digestAt     time.Time // of the next sums to a neighbour
@@ -300,13 +301,18 @@ func (c *Core) computeRoutes(now time.Time) {
 	if c.bootsDirty {
 		c.bootsDirty = false
 		c.boots = make(map[wire.NodeID]uint64, len(c.peers)) // anew: readers have the old one
+		c.keys = make(map[wire.NodeID]ed25519.PublicKey, len(c.peers))
 		for id, p := range c.peers {
-			if p.active() {
-				c.boots[id] = p.meta.Boot
+			if !p.active() {
+				continue
+			}
+			c.boots[id] = p.meta.Boot
+			if chain := c.store.entries[RecordKey{id, wire.RecordLinks}]; chain != nil {
+				c.keys[id] = chain.records[0].Key
 			}
 		}
 	}
-	c.do(PublishRoutes{Table: c.table, Usable: usable, Boots: c.boots, Broken: slices.Sorted(maps.Keys(c.broken))})
+	c.do(PublishRoutes{Table: c.table, Usable: usable, Boots: c.boots, Keys: c.keys, Broken: slices.Sorted(maps.Keys(c.broken))})
 	clear(c.broken)
 }
 

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"crypto/ed25519"
 	"net/netip"
 	"time"
 
@@ -157,8 +158,9 @@ type (
 	PublishRoutes struct {
 		Table  *route.Table
 		Usable []wire.NodeID
-		Boots  map[wire.NodeID]uint64 // runs of the nodes that take part
-		Broken []wire.NodeID          // destinations whose path has broken since the last time
+		Boots  map[wire.NodeID]uint64            // runs of the nodes that take part
+		Keys   map[wire.NodeID]ed25519.PublicKey // theirs, where known
+		Broken []wire.NodeID                     // destinations whose path has broken since the last time
 	}
 	// SetRTT asks to tell a link its smoothed round trip.
 	SetRTT struct {

@@ -47,8 +47,10 @@ func (c *Core) take(now time.Time, r wire.Record) verdict {
 		p = c.peer(now, r.Origin)
 	}
 	key := RecordKey{r.Origin, r.Kind}
+	_, known := c.store.entries[key]
 	got := c.store.accept(r)
 	if got == applied {
+		c.bootsDirty = c.bootsDirty || !known // the data plane is to have its key
 		delete(c.wants, key)
 		if p.active() {
 			c.use(c.store.entries[key].records[len(c.store.entries[key].records)-1:])
