@@ -153,7 +153,8 @@ type Endpoint struct {
 	ctx       context.Context //nolint:containedctx // the life of the endpoint, which connections outlast no call by
 	stop      context.CancelFunc
 
-	seals *seals
+	seals  *seals
+	blames blames
 
 	mu      sync.Mutex // guards what follows
 	links   map[wire.NodeID]*Link
@@ -171,7 +172,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e := &Endpoint{
 		cfg: cfg, self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), began: time.Now(),
 		seed: laneSeed{maphash.MakeSeed()}, counters: new(Counters),
-		links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{}, conns: map[*quic.Conn]struct{}{}, retrust: make(chan struct{}, 1),
+		blames: blames{peers: map[wire.NodeID]*blame{}}, links: map[wire.NodeID]*Link{}, inits: map[*quic.Conn]*gathering{}, conns: map[*quic.Conn]struct{}{}, retrust: make(chan struct{}, 1),
 		client: &http3.Transport{EnableDatagrams: true, DisableCompression: true},
 	}
 	var err error

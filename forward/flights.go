@@ -16,7 +16,7 @@ const (
 	flightTick  = 5 * time.Millisecond // grain of resends and acknowledgements while anything is under way
 	resendBatch = 256                  // messages sent again to one destination in a tick
 	cargoBytes  = 320                  // what an entry takes beside its payload and names; measured 200 to 300
-	heldMost    = 64 << 20             // bytes held for order, of all origins
+	holdMost    = 64 << 20             // bytes held for order, of all origins
 	unknownMost = 1024                 // windows of origins that are no members
 )
 
@@ -290,7 +290,7 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 		One: m.Mode != 0, Deadline: now.Add(time.Duration(m.Deadline)*time.Millisecond - time.Duration(m.Age)*time.Microsecond),
 	}
 	if in.window.Holds(a) {
-		if f.held.Load()+int64(a.Size) > heldMost {
+		if f.held.Load()+int64(a.Size) > holdMost {
 			e.counters.Drop(DropRefused, 1)
 			return
 		}

@@ -295,7 +295,7 @@ func TestMadeUpOriginsAreBounded(t *testing.T) {
 			t.Errorf("%d windows, want at most %d", got, unknownMost+1)
 		}
 		state := d.Flights()
-		if state.HeldBytes > heldMost || state.HeldBytes < heldMost/2 || int64(state.HeldBytes) != d.flights.held.Load() {
+		if state.HeldBytes > holdMost || state.HeldBytes < holdMost/2 || int64(state.HeldBytes) != d.flights.held.Load() {
 			t.Errorf("%d bytes held, counted as %d", state.HeldBytes, d.flights.held.Load())
 		}
 		if d.Counters().Dropped(DropRefused) == 0 {

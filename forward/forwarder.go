@@ -357,6 +357,7 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 	switch {
 	case sender != from.Peer:
 		counters.Drop(DropForged, len(m.Destinations))
+		f.endpoint.Blame(from.Peer, FaultForged, len(m.Destinations))
 		return
 	case m.Visited(self):
 		counters.Drop(DropLoop, len(m.Destinations))
@@ -370,6 +371,7 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 		m.Destinations = slices.DeleteFunc(m.Destinations, func(d wire.Destination) bool { return d.ID == self })
 		if len(m.Via) > 0 && !f.authentic(m, &d) {
 			counters.Drop(DropForged, 1)
+			f.endpoint.Blame(from.Peer, FaultForged, 1)
 		} else {
 			f.accept(m, d)
 		}

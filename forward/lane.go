@@ -54,6 +54,7 @@ func (l *Link) read(index int, from io.Reader) error {
 		l.endpoint.cfg.Delivered()
 		if err != nil {
 			l.endpoint.counters.Drop(DropMalformed, 1)
+			l.endpoint.Blame(l.Peer, FaultOf(err), 1)
 			return fmt.Errorf("%w: lane %d: %w", errProtocol, index, err)
 		}
 		buf, have = l.endpoint.buffers.refit(buf, rest, need, full)
@@ -155,7 +156,7 @@ func (l *Link) sendProbes(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case seq := <-l.probes:
-			b := wire.AppendProbe(nil, wire.Probe{Kind: wire.KindProbe, Seq: seq, Sent: l.endpoint.clock()})
+			b := wire.AppendProbe(nil, wire.Probe{Kind: wire.KindProbe, Seq: seq, Token: l.probeLog.add(seq, l.endpoint.clock())})
 			if err := l.lanes[controlLane].SendDatagram(b); err != nil {
 				return err
 			}
@@ -181,10 +182,16 @@ func (l *Link) receiveDatagrams(ctx context.Context) error {
 		p, err := wire.ParseProbe(b)
 		if err != nil {
 			l.endpoint.counters.Drop(DropMalformed, 1)
+			l.endpoint.Blame(l.Peer, FaultMalformed, 1)
 			continue
 		}
 		if p.Kind == wire.KindEcho { // says itself that the link works
-			l.endpoint.cfg.Emit(Echoed{Link: l, Seq: p.Seq, RTT: time.Duration(at-p.Sent) - p.Held, At: now})
+			rtt, known, honest := l.probeLog.echoed(p, at)
+			if known {
+				l.endpoint.cfg.Emit(Echoed{Link: l, Seq: p.Seq, RTT: rtt, At: now})
+			} else if !honest {
+				l.endpoint.Blame(l.Peer, FaultEcho, 1)
+			}
 			continue
 		}
 		l.heard.Store(now.UnixNano())

@@ -66,6 +66,8 @@ type Link struct {
 	probes     chan uint32
 	flusher    *flusher // of the lanes
 
+	probeLog probeLog
+
 	srtt  atomic.Int64 // ns, as the control plane measures it; 0 unknown
 	heard atomic.Int64 // unix ns of the last frame or datagram other than an echo
 	used  atomic.Int64 // unix ns of the last published message sent or received, or shared one sent

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fastpubsub/fastpubsub/forward"
 	"github.com/fastpubsub/fastpubsub/gossip"
+	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
@@ -133,6 +134,8 @@ func (n *Node) carryOut(e core.Effect, stop context.CancelCauseFunc) {
 		n.publishRoutes(e)
 	case core.SpreadDone:
 		n.spreads.done(e.IDs)
+	case core.TooFast:
+		n.endpoint.Blame(e.Origin, forward.FaultLight, e.Links)
 	case core.Notice:
 		n.log.Info().Stringer("peer", e.Peer).Str("detail", e.Text).Msg(e.What)
 	case core.Impostor:
@@ -219,7 +222,7 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 		if err != nil {
 			return err
 		}
-		if records, err = n.verified(records); err != nil {
+		if records, err = n.verified(from, records); err != nil {
 			return err
 		}
 		n.post(core.RecordsCame{From: from, Records: records})
@@ -265,22 +268,52 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 	return nil
 }
 
-// verified leaves out the records that the core would find stale and checks the signatures of the others.
-func (n *Node) verified(records []wire.Record) ([]wire.Record, error) {
+// futureMost is how far ahead of this node's clock a run of another may begin.
+const futureMost = 24 * time.Hour
+
+// verified leaves out records that are not newer than what is held, or cannot be meant, and checks the signatures of the others. What is wrong is counted
+// against who sent it, or signed it.
+func (n *Node) verified(from wire.NodeID, records []wire.Record) ([]wire.Record, error) {
+	last := uint64(time.Now().Add(futureMost).UnixMilli())
 	fresh := records[:0]
 	for _, r := range records {
 		n.mu.Lock()
 		held := n.held[core.RecordKey{Origin: r.Origin, Kind: r.Kind}]
 		n.mu.Unlock()
-		if r.Stamp().Compare(held) <= 0 {
+		switch {
+		case r.Stamp().Compare(held) <= 0:
+			n.endpoint.Blame(from, forward.FaultStale, 1)
+			continue
+		case r.Boot > last: // it could not be told from an impostor's, and nothing later would count
+			n.endpoint.Blame(from, forward.FaultFuture, 1)
 			continue
 		}
 		if err := r.Verify(); err != nil {
 			return nil, fmt.Errorf("record of %v: %w", r.Origin, err)
 		}
+		if !sound(&r) {
+			n.endpoint.Blame(r.Origin, forward.FaultBody, 1)
+			continue
+		}
 		fresh = append(fresh, r)
 	}
 	return fresh, nil
+}
+
+// sound reports whether the body of a record parses.
+func sound(r *wire.Record) bool {
+	var err error
+	switch {
+	case r.Kind == wire.RecordLinks && r.Base == 0:
+		_, _, err = wire.ParseLinks(r.Body)
+	case r.Kind == wire.RecordLinks:
+		return false // is always whole
+	case r.Base == 0:
+		_, err = interest.ParseFull(r.Body)
+	default:
+		err = interest.CheckDelta(r.Body)
+	}
+	return err == nil
 }
 
 // sums are this node's part of a push/pull.

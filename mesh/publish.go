@@ -101,8 +101,13 @@ func (n *Node) arrived(m *wire.Message) (taken bool) {
 		n.spreadCame(m)
 	case wire.ClassAck: // the forwarder's own
 	case wire.ClassControl:
-		if len(m.Payload) == 0 || n.control(m.Origin, m.Payload) != nil {
+		err := wire.ErrMalformed
+		if len(m.Payload) > 0 {
+			err = n.control(m.Origin, m.Payload)
+		}
+		if err != nil {
 			n.endpoint.Counters().Drop(forward.DropMalformed, 1)
+			n.endpoint.Blame(m.Origin, forward.FaultOf(err), 1)
 		}
 	}
 	return false

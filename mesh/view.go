@@ -34,6 +34,7 @@ func (n *Node) View() (v View, ok bool) {
 	flights := n.endpoint.Flights()
 	stats := n.gossip.Stats()
 	v.Dropped = counters.Drops()
+	v.Faults = n.endpoint.Faults()
 	v.Dropped["spread_waits"] = n.spreads.refused.Load()
 	v.Dropped["swim_garbage"] = stats.Garbage.Load()
 	v.Dropped["swim_unsealed"] = stats.Unsealed.Load()

@@ -126,6 +126,12 @@ func parseDelta(body []byte) (delta, error) {
 	return d, nil
 }
 
+// CheckDelta reports ErrMalformed unless the body is a delta, whatever it is against.
+func CheckDelta(body []byte) error {
+	_, err := parseDelta(body)
+	return err
+}
+
 // appendPositions appends ascending positions as their number and the gaps between them.
 func appendPositions(dst []byte, positions []uint32) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(positions)))

@@ -35,6 +35,7 @@ const (
 type Core struct {
 	self    wire.NodeID
 	meta    wire.Meta // of this node
+	spot    spot      // where it says that it is
 	boot    uint64
 	key     ed25519.PrivateKey
 	rnd     *rand.Rand
@@ -101,6 +102,7 @@ type Core struct {
 type peer struct {
 	id          wire.NodeID
 	meta        wire.Meta
+	spot        spot     // where it says that it is
 	addrs       MemberUp // as SWIM said last
 	member      bool     // SWIM says alive
 	link        uint64   // number of the open link, 0 none
@@ -151,7 +153,7 @@ type Config struct {
 // New is a core at rest.
 func New(cfg Config, now time.Time) *Core {
 	c := &Core{
-		self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), meta: cfg.Meta, boot: cfg.Meta.Boot, key: cfg.Key, rnd: cfg.Rand,
+		self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), meta: cfg.Meta, spot: spotOf(cfg.Meta), boot: cfg.Meta.Boot, key: cfg.Key, rnd: cfg.Rand,
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
 		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, pushes: map[wire.NodeID][][]byte{}, news: map[wire.NodeID][]wire.DigestEntry{}, early: map[wire.NodeID]bool{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
@@ -400,7 +402,7 @@ func (c *Core) advertise(now time.Time) {
 	if !c.leaving {
 		for _, p := range c.links {
 			if p.up && p.active() { // what this node routes over: others would send it what it cannot pass on
-				costs = append(costs, latency.Cost{To: p.id, Cost: c.prober.Link(p.id).Cost()})
+				costs = append(costs, latency.Cost{To: p.id, Cost: c.measured(p.id)})
 			}
 		}
 	}
@@ -436,11 +438,19 @@ func (c *Core) originateLinks(now time.Time, links []wire.Link) {
 	c.originate(now, wire.RecordLinks, body, true)
 }
 
-// setLinks puts a node's links into the database that routes are computed from.
+// setLinks puts a node's links into the database that routes are computed from. What claims to be faster than light counts as that fast.
 func (c *Core) setLinks(origin wire.NodeID, links []wire.Link) {
 	out := make([]route.Link, 0, len(links))
+	tooFast := 0
 	for _, l := range links {
-		out = append(out, route.Link{To: l.To, Cost: l.Cost})
+		least := c.least(origin, l.To)
+		if l.Cost < least {
+			tooFast++
+		}
+		out = append(out, route.Link{To: l.To, Cost: max(l.Cost, least)})
+	}
+	if tooFast > 0 && origin != c.self {
+		c.do(TooFast{origin, tooFast})
 	}
 	if c.db.Set(origin, out) {
 		c.routesDirty, c.linksDirty = true, true

@@ -176,6 +176,11 @@ type (
 	}
 	// SpreadDone says that all nodes know of the interest that these wait for.
 	SpreadDone struct{ IDs []uint64 }
+	// TooFast says that a node has links, or answers probes, faster than light between where the ends say that they are.
+	TooFast struct {
+		Origin wire.NodeID
+		Links  int
+	}
 	// Notice is a change worth a log line.
 	Notice struct {
 		What string
@@ -199,4 +204,5 @@ func (Introduce) effect()     {}
 func (SetTwin) effect()       {}
 func (SpreadDone) effect()    {}
 func (Notice) effect()        {}
+func (TooFast) effect()       {}
 func (Impostor) effect()      {}

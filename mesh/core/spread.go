@@ -11,10 +11,12 @@ import (
 )
 
 const (
-	frameBytes = 60 << 10               // where a Records frame is cut
-	wantsMost  = 4096                   // records asked for within wantAgain
-	vouchTime  = strangerKept / 4       // how long records of a node that is gone are handed out
-	newsPause  = 100 * time.Millisecond // how long news for neighbours gathers: what was pushed is to be there first
+	frameBytes        = 60 << 10               // where a Records frame is cut
+	smallRecord       = 4 << 10                // shorter ones are bounded by the number of strangers
+	strangerBytesMost = 32 << 20               // of records of nodes that are not active
+	wantsMost         = 4096                   // records asked for within wantAgain
+	vouchTime         = strangerKept / 4       // how long records of a node that is gone are handed out
+	newsPause         = 100 * time.Millisecond // how long news for neighbours gathers: what was pushed is to be there first
 )
 
 // recordsCame takes records in, uses and spreads the new ones, and asks for what is missing between.
@@ -46,6 +48,9 @@ func (c *Core) take(now time.Time, r wire.Record) verdict {
 		}
 		p = c.peer(now, r.Origin)
 	}
+	if !p.active() && len(r.Raw) > smallRecord && c.strangerBytes()+len(r.Raw) > strangerBytesMost {
+		return refused
+	}
 	key := RecordKey{r.Origin, r.Kind}
 	_, known := c.store.entries[key]
 	got := c.store.accept(r)
@@ -58,6 +63,19 @@ func (c *Core) take(now time.Time, r wire.Record) verdict {
 		}
 	}
 	return got
+}
+
+// strangerBytes is what records of nodes that are not active take.
+func (c *Core) strangerBytes() (sum int) {
+	for key, chain := range c.store.entries {
+		if p := c.peers[key.Origin]; p == nil || p.active() {
+			continue
+		}
+		for _, r := range chain.records {
+			sum += len(r.Raw)
+		}
+	}
+	return sum
 }
 
 func (c *Core) strangers() int {

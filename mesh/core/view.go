@@ -17,6 +17,8 @@ type View struct {
 	Routes   []RouteView       `json:"routes"`
 	Counters map[string]uint64 `json:"counters"`
 	Dropped  map[string]uint64 `json:"dropped"`
+
+	Faults map[wire.NodeID]map[string]uint64 `json:"faults,omitempty"` // what other nodes did wrong
 }
 
 // NodeView describes a node.

@@ -75,7 +75,7 @@ func TestNoAllocations(t *testing.T) {
 	frame := appender(m)(nil)
 	stream := AppendFrame(nil, frame, nil)
 	buf := make([]byte, 0, len(stream))
-	probe := Probe{Kind: KindEcho, Seq: 1, Sent: 2}
+	probe := Probe{Kind: KindEcho, Seq: 1, Token: 2}
 	datagram := AppendProbe(nil, probe)
 	var reused Message
 	for name, run := range map[string]func() error{

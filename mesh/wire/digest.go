@@ -79,24 +79,24 @@ func (r *reader) digest() Digest {
 
 // Probe is a datagram that measures a link; its echo returns it with the time it rested at the peer.
 type Probe struct {
-	Kind Kind          // KindProbe or KindEcho
-	Seq  uint32        // sender's number of the probe
-	Sent int64         // sender's clock in ns, opaque to the peer
-	Held time.Duration // echo only: time between receipt and echo, µs on the wire
+	Kind  Kind          // KindProbe or KindEcho
+	Seq   uint32        // sender's number of the probe
+	Token int64         // opaque to the peer, which cannot echo a probe that has not come
+	Held  time.Duration // echo only: time between receipt and echo, µs on the wire
 }
 
 // AppendProbe appends a probe or an echo. Held saturates at the 71 minutes that its field holds.
 func AppendProbe(dst []byte, p Probe) []byte {
 	dst = append(dst, byte(p.Kind))
 	dst = binary.BigEndian.AppendUint32(dst, p.Seq)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Sent))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(p.Token))
 	return binary.BigEndian.AppendUint32(dst, uint32(min(max(p.Held/time.Microsecond, 0), 1<<32-1)))
 }
 
 // ParseProbe reads a probe or an echo.
 func ParseProbe(b []byte) (Probe, error) {
 	r := reader{b: b}
-	p := Probe{Kind: Kind(r.byte()), Seq: r.uint32(), Sent: int64(r.uint64())}
+	p := Probe{Kind: Kind(r.byte()), Seq: r.uint32(), Token: int64(r.uint64())}
 	p.Held = time.Duration(r.uint32()) * time.Microsecond
 	if r.err == nil && p.Kind != KindProbe && p.Kind != KindEcho {
 		r.fail(fmt.Errorf("%w: kind %d", ErrMalformed, p.Kind))

@@ -83,7 +83,7 @@
 //
 // # Probe, Echo
 //
-//	kind 1 | seq 4 | sent 8 (ns, signed, opaque to the peer) | held 4 (µs)
+//	kind 1 | seq 4 | token 8 (opaque to the peer) | held 4 (µs)
 //
 // # Meta
 //

@@ -60,8 +60,8 @@ func vectors() []vector {
 	}
 	part := Part{Reply: true, Classes: 3, Digest: digest}
 	want := Digest{From: 0x0102030405060708, Entries: []DigestEntry{{Origin: 0xa2, Kind: RecordInterest}}}
-	probe := Probe{Kind: KindProbe, Seq: 7, Sent: 1_700_000_000_123_456_789}
-	echo := Probe{Kind: KindEcho, Seq: 1<<32 - 2, Sent: -2, Held: 1500 * time.Microsecond}
+	probe := Probe{Kind: KindProbe, Seq: 7, Token: 1_700_000_000_123_456_789}
+	echo := Probe{Kind: KindEcho, Seq: 1<<32 - 2, Token: -2, Held: 1500 * time.Microsecond}
 	meta := Meta{
 		ID: 0x0102030405060708, Boot: 300, Name: "zürich-1", Region: "eu", Client: "[::1]:8080",
 		Located: true, Lat: 47.3769, Lon: -122.4194,

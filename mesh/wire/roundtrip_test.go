@@ -98,10 +98,10 @@ func digests() *rapid.Generator[Digest] {
 func probes() *rapid.Generator[Probe] {
 	return rapid.Custom(func(t *rapid.T) Probe {
 		return Probe{
-			Kind: rapid.SampledFrom([]Kind{KindProbe, KindEcho}).Draw(t, "kind"),
-			Seq:  rapid.Uint32().Draw(t, "seq"),
-			Sent: rapid.Int64().Draw(t, "sent"),
-			Held: time.Duration(rapid.Uint32().Draw(t, "held")) * time.Microsecond,
+			Kind:  rapid.SampledFrom([]Kind{KindProbe, KindEcho}).Draw(t, "kind"),
+			Seq:   rapid.Uint32().Draw(t, "seq"),
+			Token: rapid.Int64().Draw(t, "token"),
+			Held:  time.Duration(rapid.Uint32().Draw(t, "held")) * time.Microsecond,
 		}
 	})
 }
