@@ -26,6 +26,7 @@ type liar struct {
 	*forward.Endpoint
 	gossip *gossip.Gossip
 	key    ed25519.PrivateKey
+	life   context.Context //nolint:containedctx // of the test's goroutines
 
 	mu      sync.Mutex // guards what follows
 	members map[wire.NodeID]bool
@@ -60,6 +61,7 @@ func (c *cluster) infiltrate(i, joins int) *liar {
 		c.t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	l.life = ctx
 	c.nodes = append(c.nodes, &clusterNode{ip: ip, stop: stop})
 	c.group.Go(func() { _ = l.Run(ctx) })
 	c.group.Go(func() { _ = l.gossip.Run(ctx) })
@@ -95,11 +97,42 @@ func (l *liar) lie(ctx context.Context) {
 	}
 }
 
+// forge tells every neighbour, in the name of all others, that all it has sent them has come; both as if passed on, and as if from their own links.
+func (l *liar) forge(ctx context.Context, began time.Time, every time.Duration) {
+	for ctx.Err() == nil {
+		time.Sleep(every)
+		l.mu.Lock()
+		members := slices.Collect(maps.Keys(l.members))
+		l.mu.Unlock()
+		sent := uint64(time.Since(began) / every)
+		for _, link := range l.Links() {
+			for _, name := range members {
+				if name == link.Peer || name == l.Self() {
+					continue
+				}
+				a := wire.Ack{Boot: 1, OriginBoot: 1, Floor: sent, Newest: sent}
+				m := wire.Message{Class: wire.ClassAck, HopsLeft: 2, Origin: name, Boot: 1, Deadline: 5000, Via: []wire.NodeID{l.Self()}, Payload: wire.AppendAck(nil, &a)}
+				for _, m.Sealed = range []bool{false, true} {
+					_ = link.SendControl(append(wire.AppendMessageHead(nil, &m, []wire.Destination{{ID: link.Peer}}), m.Payload...))
+				}
+				m.Via, m.Sealed = nil, false
+				_ = link.SendControl(append(wire.AppendMessageHead(nil, &m, []wire.Destination{{ID: link.Peer}}), m.Payload...))
+			}
+		}
+	}
+}
+
 // A member that all traffic is to go through, since it is near to everybody and says nearer still, and that drops all of it: messages between honest nodes take
 // other ways within 2 s, acknowledgements too, and none is lost, doubled or out of order.
-func TestLiarIsGoneAround(t *testing.T) {
+func TestLiarIsGoneAround(t *testing.T) { goAround(t, false) }
+
+// Nor can it have messages forgotten by acknowledging them in the name of those whom they are for.
+func TestLiarWhoForges(t *testing.T) { goAround(t, true) }
+
+func goAround(t *testing.T, forges bool) {
+	t.Helper()
 	inBubble(t, simnet.Path{Delay: 60 * time.Millisecond}, func(c *cluster) {
-		const honest = 4
+		const honest, every = 4, 20 * time.Millisecond
 		near := simnet.Path{Delay: 10 * time.Millisecond}
 		for i := range honest {
 			c.net.SetPath(ipOf(i), ipOf(honest), near)
@@ -116,12 +149,16 @@ func TestLiarIsGoneAround(t *testing.T) {
 		for _, n := range nodes {
 			for to := range nodes {
 				if nodes[to] != n {
-					stops = append(stops, c.stream(n, fmt.Sprint("to.", to), 20*time.Millisecond))
+					stops = append(stops, c.stream(n, fmt.Sprint("to.", to), every))
 				}
 			}
 		}
+		began := time.Now()
 		time.Sleep(time.Second)
 		x := c.infiltrate(honest, 0)
+		if forges {
+			c.group.Go(func() { x.forge(x.life, began, every) })
+		}
 		through := c.eventually(20*time.Second, "all routes lead through the liar", func() bool {
 			return nodes[0].through(x.Self()) == honest-1 && nodes[1].through(x.Self()) == honest-1
 		})
@@ -148,6 +185,9 @@ func TestLiarIsGoneAround(t *testing.T) {
 		t.Logf("%d of %d messages arrived; the longest gap was %v, and the last message later than 200 ms came %v after the liar", got, sent, gap, last)
 		if got != sent {
 			t.Errorf("%d of %d messages arrived", got, sent)
+		}
+		if faults := nodes[0].endpoint.Faults()[x.Self()]; forges != (faults["forged"] > 100) {
+			t.Errorf("faults of the liar: %v", faults)
 		}
 		if gap > 2*time.Second {
 			t.Errorf("gap of %v, want at most 2s", gap)
