@@ -13,7 +13,7 @@ const (
 	penaltyMost  = 5 * time.Minute  // doubled up to this each time that they are found again soon after
 	penaltyKept  = 4                // within this many penalties after one
 
-	lostLeast = 4  // messages lost, among others that came through, that condemn a path,
+	lostLeast = 3  // messages lost, among others that came through, that condemn a path,
 	lostShare = 20 // if they are this part of those that came
 )
 
