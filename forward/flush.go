@@ -237,6 +237,7 @@ func (f *flusher) wrote(i, n int) {
 		l.control -= n
 	} else {
 		l.queued -= n
+		l.moved = time.Now()
 		l.announceSpace()
 	}
 }

@@ -24,6 +24,10 @@ var ErrNoRoute = errors.New("forward: no route")
 // that wait for each other must not wait for ever, and short because the lane that feeds it stands still meanwhile.
 const relayPatience = 20 * time.Millisecond
 
+// stuckPatience is how long an origin waits for a link whose peer takes nothing, although it answers probes: publishers are not to stand still because one member
+// does not read.
+const stuckPatience = 500 * time.Millisecond
+
 // Snapshot is what the data plane knows of the mesh: immutable once published.
 type Snapshot struct {
 	Table *route.Table
@@ -194,7 +198,7 @@ func (f *Forwarder) send(ctx context.Context, m *wire.Message, s *split, from *L
 		if full == nil {
 			return nil
 		}
-		left := patience - time.Since(began)
+		left := min(patience-time.Since(began), stuckPatience-full.stuck())
 		if left <= 0 {
 			if from != nil { // an origin keeps it and tries again
 				counters.Drop(DropQueueFull, len(s.left))

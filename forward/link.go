@@ -77,6 +77,7 @@ type Link struct {
 	out     []outbox   // one for each lane, and one for the near stream
 	stream  *nearStream
 	queued  int           // bytes of messages not yet written
+	moved   time.Time     // when some of them were last written, or the first came
 	control int           // bytes of control not yet written
 	space   chan struct{} // closed at the next write, if somebody waits
 	closed  bool
@@ -246,6 +247,9 @@ func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (by *flusher, box
 	if l.stream != nil {
 		by, box = l.stream.flusher, l.nearBox()
 	}
+	if l.queued == 0 {
+		l.moved = time.Now()
+	}
 	alone = l.queued == 0 && n <= by.longest
 	l.queued += l.put(box, head, m.Payload)
 	l.bytes.messagesOut.Add(1)
@@ -293,6 +297,16 @@ func (l *Link) Space() <-chan struct{} {
 		return done
 	}
 	return l.space
+}
+
+// stuck is for how long the link has written nothing of the messages that wait: the peer takes none.
+func (l *Link) stuck() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queued == 0 {
+		return 0
+	}
+	return time.Since(l.moved)
 }
 
 func (l *Link) announceSpace() {

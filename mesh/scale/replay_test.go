@@ -26,7 +26,7 @@ func TestReplayDev(t *testing.T) {
 	}
 	jit, _ := strconv.ParseFloat(os.Getenv("SCALE_JITTER"), 64)
 	f64 := func(n string) float64 { v, _ := strconv.ParseFloat(os.Getenv(n), 64); return v }
-	r := Replay{Timing: latency.Config{AdvertiseMin: time.Duration(f64("AMIN") * 1e6), AdvertiseShare: f64("ASHARE"), AdvertiseRise: f64("ARISE"), HopCost: time.Duration(f64("HOP") * 1e6)}, Sites: sites, Length: time.Duration(count) * per, Settle: 10 * time.Second, Jitter: jit, Seed: 1,
+	r := Replay{Timing: latency.Config{AdvertiseMin: time.Duration(f64("AMIN")*1e6), AdvertiseShare: f64("ASHARE"), AdvertiseRise: f64("ARISE"), HopCost: time.Duration(f64("HOP")*1e6)},Sites: sites, Length: time.Duration(count) * per, Settle: 10 * time.Second, Jitter: jit, Seed: 1,
 		Delay: func(i, j int, at time.Duration) time.Duration { return slices[at/per].OneWay(i, j) }}
 	began := time.Now()
 	q := r.Run()
