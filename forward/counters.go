@@ -23,6 +23,8 @@ const (
 	DropTooOften                  // a node asked for more comparisons of shared state than it is granted
 	DropStreams                   // connections on the TCP port of nodes, while too many were in their handshakes
 	DropForged                    // not by its origin, or not from where it says it came
+	DropHandshakes                // QUIC connections: too many handshakes, or connections from one address
+	DropIdle                      // QUIC connections on which nothing was opened, or for which there was no room among such
 	reasons                       // how many there are
 )
 
@@ -30,7 +32,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
-		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often", "streams", "forged",
+		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often", "streams", "forged", "handshakes", "idle",
 	}[r]
 }
 

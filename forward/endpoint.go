@@ -155,6 +155,7 @@ type Endpoint struct {
 
 	seals  *seals
 	blames blames
+	guard  *guard
 
 	mu      sync.Mutex // guards what follows
 	links   map[wire.NodeID]*Link
@@ -182,13 +183,14 @@ func New(cfg Config) (*Endpoint, error) {
 	e.forwarder = newForwarder(e)
 	e.flights = newFlights(e)
 	e.ctx, e.stop = context.WithCancel(context.Background())
+	e.guard = newGuard(e.counters, cfg.Log)
 	e.server = &http3.Server{
 		Handler: http.HandlerFunc(e.serve), EnableDatagrams: true, MaxHeaderBytes: 4 << 10,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 	}
 	e.transport = &quic.Transport{
 		Conn: coalesce(cfg.Socket), StatelessResetKey: resetKey(cfg.Key),
-		ConnContext: e.countHandshake, Tracer: &garbageCounter{e.counters},
+		ConnContext: e.beginHandshake, VerifySourceAddress: e.guard.mustProve, Tracer: &garbageCounter{e.counters},
 	}
 	if e.listener, err = e.transport.Listen(cfg.Trust.Server(http3.NextProtoH3), quicConfig()); err != nil {
 		e.stop()
@@ -286,6 +288,10 @@ func (e *Endpoint) accept(ctx context.Context) {
 			return
 		}
 		e.counters.Accepted.Add(1)
+		if !e.guard.answered(conn) {
+			_ = conn.CloseWithError(codeDone, "too many connections")
+			continue
+		}
 		e.remember(conn)
 		e.group.Go(func() {
 			stop := context.AfterFunc(ctx, func() { _ = conn.CloseWithError(codeDone, "node stops") })

@@ -208,6 +208,7 @@ func (e *Endpoint) serveLane(w http.ResponseWriter, r *http.Request, conn *quic.
 	l := newLink(e, peer, conn, in.lanes)
 	l.Boot = boot
 	l.Renews = r.Header.Get(string(forRenewal)) != ""
+	defer use(conn)()
 	twin := r.Header.Get(string(forTwin)) != ""
 	if twin {
 		err = e.attach(e.Link(peer), l)
@@ -296,11 +297,13 @@ func (e *Endpoint) forget(conn *quic.Conn) {
 	delete(e.conns, conn)
 }
 
-// countHandshake counts the handshakes that others begin, and sees to it that those which fail are told of.
-func (e *Endpoint) countHandshake(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
-	e.counters.Handshakes.Add(1)
-	context.AfterFunc(ctx, func() { e.noteStranger(info.RemoteAddr, context.Cause(ctx)) })
-	return ctx, nil
+// beginHandshake lets a caller begin, unless there are too many, and sees to it that handshakes which fail are told of.
+func (e *Endpoint) beginHandshake(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	known, err := e.guard.begin(ctx, info)
+	if err == nil {
+		context.AfterFunc(ctx, func() { e.noteStranger(info.RemoteAddr, context.Cause(ctx)) })
+	}
+	return known, err
 }
 
 // garbageCounter counts the datagrams that quic-go drops before they reach a connection.

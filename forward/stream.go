@@ -87,6 +87,7 @@ func openGossip(ctx context.Context, client *http3.ClientConn) (*http3.RequestSt
 
 // serveGossip hands a stream over and stays until it is closed.
 func (e *Endpoint) serveGossip(w http.ResponseWriter, conn *quic.Conn) {
+	defer use(conn)()
 	str, err := takeOver(w)
 	if err != nil {
 		return
