@@ -75,6 +75,7 @@ type guestKey struct{}
 
 // callers notes for all requests of a connection who is answerable for it, and what they may publish.
 func (s *Server) callers(ctx context.Context, c net.Conn) context.Context {
+	ctx = context.WithValue(ctx, knockKey{}, c)
 	if g := guestOf(c); g != nil {
 		ctx = context.WithValue(ctx, guestKey{}, g)
 	}

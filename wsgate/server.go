@@ -59,6 +59,7 @@ type Server struct {
 	serving map[*gathering]struct{}
 
 	counts  counters
+	knocks  *knocks
 	buffers sync.Pool // of *[]byte: messages that the library reads
 	intakes *intakeBuffers
 	bundles sync.Pool // of *channel.Batch
@@ -97,6 +98,7 @@ func New(cfg Config) (*Server, error) {
 	if s.ready == nil {
 		s.ready = func() bool { return true }
 	}
+	s.knocks = newKnocks(func() { s.counts.useless.Add(1) })
 	s.buffers.New = func() any { return new([]byte) }
 	s.intakes = newIntakeBuffers()
 	s.bundles.New = func() any { return new(channel.Batch) }
@@ -123,7 +125,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	upgrade := func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }
 	stream := func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }
 	g.web = &http.Server{
-		Handler:           s.answerable(s.routes(upgrade, stream)),
+		Handler:           s.knocks.heard(s.answerable(s.routes(upgrade, stream))),
+		ConnState:         s.knocks.turned,
 		ReadHeaderTimeout: s.timing.Request,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,

@@ -48,7 +48,7 @@ func (c closing) frame() []byte {
 type counters struct {
 	open                                                                                 atomic.Int64
 	opened, refused, refusedAddress, tooFast, messagesIn, messagesOut, bytesIn, bytesOut atomic.Uint64
-	replaced, dropsSlow, dropsTooLarge, dropsEnded                                       atomic.Uint64
+	useless, replaced, dropsSlow, dropsTooLarge, dropsEnded                              atomic.Uint64
 	errors                                                                               [numCodes]atomic.Uint64
 	closings                                                                             [numClosings]atomic.Uint64
 }
@@ -60,6 +60,7 @@ type Stats struct {
 	Opened        uint64 // connections accepted
 	Refused       uint64 // connections refused for Limits.Connections or because the server stops
 	AddressOver   uint64 // connections refused for their address's Limits.PerAddress or Rates.Connects, or requests on them
+	Useless       uint64 // connections that ended, or were closed for want of room, before a request came that could be read
 	MessagesIn    uint64 // publications accepted
 	TooFast       uint64 // publications refused for Rates
 	BytesIn       uint64 // WebSocket payload received, whatever it was
@@ -97,6 +98,7 @@ func (c *counters) snapshot() Stats {
 		Opened:      c.opened.Load(),
 		Refused:     c.refused.Load(),
 		AddressOver: c.refusedAddress.Load(),
+		Useless:     c.useless.Load(),
 		MessagesIn:  c.messagesIn.Load(),
 		TooFast:     c.tooFast.Load(),
 		BytesIn:     c.bytesIn.Load(),

@@ -112,8 +112,13 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		return errors.Join(err, gate.close(), free(security.run))
 	}
 	member.apply = func(next *trust.Credentials) error { return c.turn(next, node, authority) }
-	server, err := wsgate.New(wsgate.Config{
-		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: node.Describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+	var server *wsgate.Server
+	describe := func() any {
+		view, _ := node.View()
+		return nodeView{view, server.Stats()}
+	}
+	server, err = wsgate.New(wsgate.Config{
+		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
 		TLS: security.config, Limits: c.limits(), Rates: c.rates(), Timing: wsgate.Timing{Request: c.HandshakeTimeout, Spread: c.DrainSpread},
 		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
@@ -126,6 +131,12 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		return c.announce(std.out, node, member, clients)
 	}
 	return life.run(ctx)
+}
+
+// nodeView is what GET /v1/mesh shows.
+type nodeView struct {
+	mesh.View
+	Clients wsgate.Stats `json:"clients"`
 }
 
 // edgesOf lists the nodes that clients can connect to: those with an address for clients that a route leads to, and the node itself.
