@@ -50,6 +50,7 @@ type Counters struct {
 	Handshakes atomic.Uint64 // handshakes that others began; those that fail never become connections
 	Accepted   atomic.Uint64 // of these, completed
 	Strangers  atomic.Uint64 // handshakes, of either end, that failed since one end is not of the other's mesh
+	Proofs     atomic.Uint64 // callers that were asked to prove their address before a handshake
 	dropped    [reasons]atomic.Uint64
 }
 

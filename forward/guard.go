@@ -87,7 +87,11 @@ func (g *guard) mustProve(net.Addr) bool {
 	g.mu.Lock()
 	busy := g.shaking >= handshakesFree
 	g.mu.Unlock()
-	return busy || !g.free.Allow()
+	if !busy && g.free.Allow() {
+		return false
+	}
+	g.counters.Proofs.Add(1)
+	return true
 }
 
 // begin counts a handshake, or refuses it.

@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +40,25 @@ type process struct {
 	cmd        *exec.Cmd
 	name       string
 	node, gate string // addresses
-	stderr     *bytes.Buffer
+	stderr     *lockedBuffer
+}
+
+// lockedBuffer is a buffer that is read while a process writes to it.
+type lockedBuffer struct {
+	mu sync.Mutex // guards what follows
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func program(ctx context.Context, args ...string) *exec.Cmd {
@@ -52,7 +71,7 @@ var announced = regexp.MustCompile(`(?s)nodes    udp (\S+).*clients  wss?://(\S+
 
 func startProcess(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{name: name, stderr: new(bytes.Buffer)}
+	p := &process{name: name, stderr: new(lockedBuffer)}
 	p.cmd = program(t.Context(), append([]string{"node", "--listen", "127.0.0.1:0", "--ws", "127.0.0.1:0", "--name", name}, args...)...)
 	p.cmd.Stderr = p.stderr
 	out, err := p.cmd.StdoutPipe()
