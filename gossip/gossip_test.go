@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -207,6 +208,51 @@ func TestSeedThatStartsLater(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		start(1, 1)
 		eventually(t, 5*time.Second, "the seed is found when it comes", func() bool { return early.others() == 1 })
+	})
+}
+
+// A seed's name is looked up at each try, and only addresses of the mesh's family count; the log says once a minute that there are none.
+func TestSeedNamesAreResolvedAgain(t *testing.T) {
+	world(t, func(t *testing.T, n *simnet.Net, start func(int, uint64, ...option) *member) {
+		var logged bytes.Buffer
+		var mu sync.Mutex
+		asked := 0
+		answer := []netip.Addr{netip.MustParseAddr("fd00::1")}
+		early := start(2, 1, func(c *Config) {
+			c.Seeds = []string{"seed.example:7946", "[fd00::9]:7946"}
+			c.Log = zerolog.New(&logged)
+			c.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				asked++
+				if host != "seed.example" || len(answer) == 0 {
+					return nil, fmt.Errorf("%s is not known", host)
+				}
+				return answer, nil
+			}
+		})
+		say := func(ips ...netip.Addr) (before int) {
+			mu.Lock()
+			defer mu.Unlock()
+			answer, before, asked = ips, asked, 0
+			return before
+		}
+		start(1, 1)
+		time.Sleep(30 * time.Second)
+		if n := say(); n < 9 || n > 11 || early.others() != 0 {
+			t.Errorf("asked %d times in 30 s, %d members", n, early.others())
+		}
+		time.Sleep(30 * time.Second)
+		say(netip.MustParseAddr("fd00::1"), addrOf(1).Addr())
+		eventually(t, 6*time.Second, "the seed is found once its name says where it is", func() bool { return early.others() == 1 })
+		say()
+		time.Sleep(30 * time.Second)
+		if n := say(); n != 0 {
+			t.Errorf("asked %d times although the seed is a member", n)
+		}
+		if lines := bytes.Count(logged.Bytes(), []byte("does not resolve")); lines > 4 {
+			t.Errorf("the log says %d times in two minutes that two seeds do not resolve", lines)
+		}
 	})
 }
 

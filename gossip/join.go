@@ -175,7 +175,7 @@ func (g *Gossip) keepJoined(ctx context.Context) {
 	tick := time.NewTicker(joinTick)
 	defer tick.Stop()
 	settle := settling(time.Now())
-	resolver := &seedResolver{g: g, addrs: map[string][]netip.AddrPort{}}
+	resolver := &seedResolver{g: g, addrs: map[string][]netip.AddrPort{}, told: map[string]time.Time{}}
 	saved := time.Now()
 	for {
 		now := time.Now()
@@ -269,10 +269,16 @@ func (j *joiner) join(ctx context.Context, addr netip.AddrPort, t *target) {
 type seedResolver struct {
 	g     *Gossip
 	addrs map[string][]netip.AddrPort
+	told  map[string]time.Time // when the log last said that a seed does not resolve
 	next  time.Time
 }
 
-const resolveEvery = 3 * time.Second
+const (
+	resolveEvery = 3 * time.Second
+	resolveTells = time.Minute
+)
+
+var errFamily = errors.New("gossip: no address of this mesh's family, IPv4 or IPv6")
 
 func (r *seedResolver) resolve(ctx context.Context, now time.Time, alive map[netip.AddrPort]bool) []netip.AddrPort {
 	var out []netip.AddrPort
@@ -284,7 +290,8 @@ func (r *seedResolver) resolve(ctx context.Context, now time.Time, alive map[net
 		if due && !anyAlive(r.addrs[seed], alive) {
 			if found, err := r.lookup(ctx, seed); err == nil {
 				r.addrs[seed] = found
-			} else {
+			} else if last, told := r.told[seed]; !told || now.Sub(last) >= resolveTells {
+				r.told[seed] = now
 				r.g.cfg.Log.Warn().Err(err).Str("seed", seed).Msg("seed does not resolve")
 			}
 		}
@@ -311,20 +318,22 @@ func (r *seedResolver) lookup(ctx context.Context, seed string) ([]netip.AddrPor
 	if err != nil {
 		return nil, err
 	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(ip.Unmap(), uint16(port))}, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	ips, err := r.g.cfg.Resolve(ctx, host)
-	if err != nil {
-		return nil, err
+	ips := make([]netip.Addr, 1)
+	if ips[0], err = netip.ParseAddr(host); err != nil {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if ips, err = r.g.cfg.Resolve(ctx, host); err != nil {
+			return nil, err
+		}
 	}
 	var out []netip.AddrPort
 	for _, ip := range ips {
 		if ip = ip.Unmap(); ip.Is4() == r.g.cfg.Advertise.Addr().Is4() { // one family per mesh
 			out = append(out, netip.AddrPortFrom(ip, uint16(port)))
 		}
+	}
+	if len(out) == 0 {
+		return nil, errFamily
 	}
 	return out, nil
 }

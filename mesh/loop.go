@@ -323,9 +323,13 @@ func (n *Node) sums() []byte {
 	return out
 }
 
-// writePacket sends a SWIM packet: raw where the direct path works or nothing is known of it, over the mesh where the link is down and the mesh has a way.
+// writePacket sends a SWIM packet: raw where the direct path works or nothing is known of it, over the mesh where the link is down and the mesh has a way. Where there is
+// a link its peer is where the link says, which behind NAT is not what it tells others.
 func (n *Node) writePacket(b []byte, id wire.NodeID, addr net.Addr) error {
 	f := n.endpoint.Forwarder()
+	if l := n.endpoint.Link(id); l != nil && f.Direct(id) {
+		return n.endpoint.WritePacket(b, l.RemoteAddr())
+	}
 	if id != 0 && id != n.meta.ID && !f.Direct(id) && f.Reachable(id) {
 		m := wire.Message{Class: wire.ClassSWIM, Deadline: uint32(n.cfg.Deadline.Milliseconds()), Payload: b}
 		return f.Send(&m, id)
