@@ -250,6 +250,8 @@ func TestSeedNamesAreResolvedAgain(t *testing.T) {
 		if n := say(); n != 0 {
 			t.Errorf("asked %d times although the seed is a member", n)
 		}
+		early.stop()
+		<-early.done
 		if lines := bytes.Count(logged.Bytes(), []byte("does not resolve")); lines > 4 {
 			t.Errorf("the log says %d times in two minutes that two seeds do not resolve", lines)
 		}

@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"gossip/rumour":                 {"mesh/wire"},
 	"latency":                       {"mesh/wire"},
 	"mesh":                          {"forward", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/core", "mesh/trust", "mesh/wire"},
+	"mesh/alloc":                    {},
 	"mesh/channel":                  {},
 	"mesh/nowait":                   {},
 	"mesh/core":                     {"forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},

@@ -27,7 +27,7 @@ const (
 )
 
 // newAuthority is one that the tests of this package share the secrets of.
-func newAuthority(t *testing.T) *access.Authority {
+func newAuthority(t testing.TB) *access.Authority {
 	t.Helper()
 	keys, err := token.NewKeys(token.KeysConfig{Secret: []byte("a secret of the whole mesh"), HMAC: [][]byte{[]byte(otherHMAC)}})
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
+
 	"pgregory.net/rapid"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
@@ -73,6 +75,7 @@ func FuzzParsePublish(f *testing.F) {
 	f.Add([]byte("\x02\x01\x00\x01t\x00\x01apayload"))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		p, err := parsePublish(b)
 		if err != nil {
 			if faultOf(err).code != codeBadFrame {
@@ -179,6 +182,7 @@ func FuzzParseLine(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
+		defer alloc.Bound(t, 64*len(line))()
 		c, err := parseLine(line)
 		if err != nil {
 			checkFault(t, err)
@@ -257,6 +261,7 @@ func FuzzParseJSON(f *testing.F) {
 	f.Add([]byte(`{"channel":"a","payload_base64":"/wA=","id":"\u0000"}`))
 	f.Add([]byte(`{"channel":7,"id":"x"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if !utf8.Valid(b) {
 			return // refused before it is parsed
 		}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
+
 	"pgregory.net/rapid"
 )
 
@@ -148,6 +150,7 @@ func FuzzIntake(f *testing.F) {
 	f.Add(clientFrame(framePing, [4]byte{}, nil, false), byte(1))
 	f.Add([]byte{frameBinary, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 'x'}, byte(9))
 	f.Fuzz(func(t *testing.T, stream []byte, piece byte) {
+		defer alloc.Bound(t, 64*len(stream))()
 		conn := &script{data: slices.Clone(stream), pieces: func() int { return int(piece) }}
 		messages, rest, _ := take(newFrameConn(conn, newIntakeBuffers(), nil).in)
 		total := 0

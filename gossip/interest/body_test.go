@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
 )
 
 func unhex(t testing.TB, spaced string) []byte {
@@ -176,6 +178,7 @@ func FuzzParseFull(f *testing.F) {
 		f.Add(filter.AppendFull(nil))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		defer alloc.Bound(t, 8<<20+64*len(body))()
 		filter, err := ParseFull(body)
 		if err != nil {
 			if !errors.Is(err, ErrMalformed) {
@@ -204,6 +207,7 @@ func FuzzParseDelta(f *testing.F) {
 	}
 	f.Add(appendDelta(nil, diff(of(9), of(9, keyA))))
 	f.Fuzz(func(t *testing.T, body []byte) {
+		defer alloc.Bound(t, 64*len(body))()
 		if d, err := parseDelta(body); err == nil {
 			if again := appendDelta(nil, d); !bytes.Equal(again, body) {
 				t.Fatalf("% x became % x", body, again)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
+
 	"pgregory.net/rapid"
 )
 
@@ -65,6 +67,7 @@ func FuzzBatch(f *testing.F) {
 	f.Add([]byte{2, 1, 'x', 0})
 	f.Add([]byte{1, 0x80, 0})
 	f.Fuzz(func(t *testing.T, payload []byte) {
+		defer alloc.Bound(t, 64*len(payload))()
 		m := Message{Tenant: "t", Channel: "c", Batch: true, Payload: payload}
 		if m.Validate() != nil {
 			return

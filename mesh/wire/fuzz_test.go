@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
 )
 
 // seed gives the fuzzer the vectors of that name, whole and cut.
@@ -27,6 +29,7 @@ func same(t *testing.T, got, want []byte) {
 func FuzzParseMessage(f *testing.F) {
 	seed(f, "message", "message without payload", "sealed message")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		var m Message
 		if ParseMessage(b, &m) == nil {
 			same(t, append(AppendMessageHead(nil, &m, m.Destinations), m.Payload...), b)
@@ -37,6 +40,7 @@ func FuzzParseMessage(f *testing.F) {
 func FuzzParseAck(f *testing.F) {
 	seed(f, "ack")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		var a Ack
 		if ParseAck(b, &a) == nil {
 			same(t, AppendAck(nil, &a), b)
@@ -48,6 +52,7 @@ func FuzzParseRecords(f *testing.F) {
 	seed(f, "records")
 	f.Add(AppendRecords(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		records, err := ParseRecords(b)
 		if err != nil {
 			return
@@ -77,6 +82,7 @@ func FuzzParseLinks(f *testing.F) {
 	f.Add(AppendLinks(nil, nil))
 	f.Add(AppendPlace(AppendLinks(nil, []Link{{1, 2}}), Place{Axes: [PlaceAxes]int16{1, -1}, Error: 1}))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if links, place, err := ParseLinks(b); err == nil {
 			again := AppendLinks(nil, links)
 			if place != (Place{}) {
@@ -90,6 +96,7 @@ func FuzzParseLinks(f *testing.F) {
 func FuzzParseDigest(f *testing.F) {
 	seed(f, "digest", "want")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if kind, digest, err := ParseDigest(b); err == nil {
 			same(t, AppendDigest(nil, kind, &digest), b)
 		}
@@ -99,6 +106,7 @@ func FuzzParseDigest(f *testing.F) {
 func FuzzParseShared(f *testing.F) {
 	seed(f, "compare", "share")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if s, err := ParseShared(b); err == nil {
 			same(t, AppendShared(nil, &s), b)
 		}
@@ -108,6 +116,7 @@ func FuzzParseShared(f *testing.F) {
 func FuzzParseSums(f *testing.F) {
 	seed(f, "sums")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if s, err := ParseSums(b); err == nil {
 			same(t, AppendSums(nil, &s), b)
 		}
@@ -117,6 +126,7 @@ func FuzzParseSums(f *testing.F) {
 func FuzzParsePart(f *testing.F) {
 	seed(f, "part")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if p, err := ParsePart(b); err == nil {
 			same(t, AppendPart(nil, &p), b)
 		}
@@ -126,6 +136,7 @@ func FuzzParsePart(f *testing.F) {
 func FuzzParseNeed(f *testing.F) {
 	seed(f, "need")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if needed, err := ParseNeed(b); err == nil {
 			same(t, AppendNeed(nil, needed), b)
 		}
@@ -135,6 +146,7 @@ func FuzzParseNeed(f *testing.F) {
 func FuzzParseProbe(f *testing.F) {
 	seed(f, "probe", "echo")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		if probe, err := ParseProbe(b); err == nil {
 			same(t, AppendProbe(nil, probe), b)
 		}
@@ -144,6 +156,7 @@ func FuzzParseProbe(f *testing.F) {
 func FuzzParseMeta(f *testing.F) {
 	seed(f, "meta", "meta of a node without name or place", "meta of a node that leaves")
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer alloc.Bound(t, 64*len(b))()
 		m, err := ParseMeta(b)
 		if err != nil {
 			return
@@ -162,6 +175,7 @@ func FuzzSplitFrame(f *testing.F) {
 	f.Add(golden(f, "frame"), uint32(5))
 	f.Add(unhex(f, "ff ff ff ff 0f"), uint32(MaxControlFrame))
 	f.Fuzz(func(t *testing.T, b []byte, limit uint32) {
+		defer alloc.Bound(t, 64*len(b))()
 		frame, rest, need, err := SplitFrame(b, int(limit))
 		switch {
 		case err != nil:

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/wsgate/token"
 )
@@ -299,6 +300,7 @@ func FuzzParseDigest(f *testing.F) {
 	f.Add(encodeDigest([token.Buckets]uint64{1, 2, 3}))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, in []byte) {
+		defer alloc.Bound(t, 256*len(in))()
 		digests, err := parseDigest(in)
 		if err == nil && !bytes.Equal(encodeDigest(digests), in) {
 			t.Errorf("% x reads as % x", in, digests)

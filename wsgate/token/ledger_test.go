@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
+
 	"pgregory.net/rapid"
 )
 
@@ -503,6 +505,7 @@ func FuzzParseEntries(f *testing.F) {
 		f.Add(chunk)
 	}
 	f.Fuzz(func(t *testing.T, chunk []byte) {
+		defer alloc.Bound(t, 256*len(chunk))()
 		entries, err := ParseEntries(chunk)
 		if err != nil {
 			if !errors.Is(err, ErrEntries) || len(err.Error()) > 200 {

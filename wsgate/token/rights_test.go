@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
 )
 
 var now = time.Date(2026, 5, 16, 12, 0, 0, 250e6, time.UTC)
@@ -220,6 +222,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte(`{"tenant_grants":[{"tenant_ids":["",""],"allow_channels_sub":["(a|b*).?.>"]}],"expires_at":"2026-05-16T13:00:00Z"}`))
 	keys := testKeys(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
+		defer alloc.Bound(t, 256*len(body))()
 		r, err := ParseRequest(body, now)
 		if err != nil {
 			if !errors.Is(err, ErrRequest) && !errors.Is(err, ErrRights) && !errors.Is(err, ErrExpiry) || len(err.Error()) > 1000 {

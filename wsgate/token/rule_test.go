@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 )
 
@@ -250,6 +251,7 @@ func FuzzParseRule(f *testing.F) {
 		f.Add(seed, seed)
 	}
 	f.Fuzz(func(t *testing.T, text, other string) {
+		defer alloc.Bound(t, 256*len(text)+256*len(other))()
 		r, err := ParseSubscribeRule(text)
 		pub, pubErr := ParsePublishRule(text)
 		if err != nil {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/mesh/alloc"
+
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/goleak"
 )
@@ -459,6 +461,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add(sign(f, jwt.SigningMethodEdDSA, jwt.MapClaims{"iat": 1, "exp": 2, "right": rightClaim}, edKey))
 	f.Add(raw(nil, `{"alg":"none"}`, `{}`))
 	f.Fuzz(func(t *testing.T, in string) {
+		defer alloc.Bound(t, 256*len(in))()
 		got, err := k.Verify(in, now)
 		switch {
 		case err == nil || errors.Is(err, ErrExpired):
@@ -480,6 +483,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add(`{"iat":1778932800,"exp":1778936400,"right":{"tenant_grants":[{"tenant_ids":["t"]}]}}`)
 	f.Add(`{"iat":1e300,"exp":-1e300,"nbf":"1","right":null,"aud":[1]}`)
 	f.Fuzz(func(t *testing.T, text string) {
+		defer alloc.Bound(t, 256*len(text))()
 		in := raw(hmacSecret, `{"alg":"HS256"}`, text)
 		got, err := k.Verify(in, now)
 		if err == nil && (got.Rights == nil || !got.Expires.After(now) || got.Expires.After(now.Add(lifeLimit+ClockSkew)) || len(got.CreatedBy) > MaxCreatedByLen) {
