@@ -44,6 +44,16 @@
 // The Forwarder holds one immutable Snapshot: next-hop table and usable links. For each destination it takes the next
 // hop, else the loop-free alternate, else the direct link, skipping nodes that the message has passed.
 //
+// Relays need not be honest. An origin that gets no acknowledgements over some (package flight, Judge) names them in its messages, and all nodes on the way, and the
+// destination in its acknowledgements, take the shortest way around those, where there is one. What comes over a link must have the link's peer as its origin or last
+// relay, and what relays have passed on carries a tag for each destination, under a key that only the origin and that destination have (seals): no relay can write,
+// change or acknowledge a message in another's name. What a peer does that no sound node does is counted against it (Fault) and told of in the log once a minute.
+//
+// # Who may open connections
+//
+// Callers prove their address first (RFC 9000, Retry) where many come at once; handshakes, connections of an address, and connections on which nothing has been
+// opened are bounded (guard). A member that takes nothing although it answers probes is not waited for beyond stuckPatience.
+//
 // # One subscriber
 //
 // A message for one subscriber goes to the node that Config.Choose picks. If that has none it says so in its acknowledgement, and the origin
@@ -62,4 +72,6 @@
 //     a relay wait relayPatience and then drop, and control drop at once; every drop is counted under a Reason.
 //  3. Frame handlers see memory that is only valid during the call.
 //  4. Run returns after every goroutine of this package has ended.
+//  5. A message from a link makes at most one copy to each neighbour, crosses at most wire.MaxHops links, and goes back to nobody whom it has passed.
+//  6. A message is handed out, or an acknowledgement believed, only if its origin has sent it to this node.
 package forward

@@ -326,6 +326,9 @@ func (f *Forwarder) divide(s *split, m *wire.Message, from *Link) (missing int) 
 // pick is the link to take to id: next hop, loop-free alternate, direct link, whichever is usable and not behind us; before these, the next hop around
 // relays to avoid.
 func (f *Forwarder) pick(s *Snapshot, m *wire.Message, id, came wire.NodeID) *Link {
+	if m.Visited(id) {
+		return nil
+	}
 	if len(m.Avoid) > 0 {
 		if table := s.avoiding(m.Avoid); table != nil {
 			r, _ := table.Lookup(id)
@@ -343,7 +346,7 @@ func (f *Forwarder) pick(s *Snapshot, m *wire.Message, id, came wire.NodeID) *Li
 			}
 		}
 	}
-	if id == came || m.Visited(id) {
+	if id == came { // what waited for a link that has broken
 		return nil
 	}
 	return usableLink(s.Links[id])
