@@ -124,19 +124,24 @@ func (l *liar) forge(ctx context.Context, began time.Time, every time.Duration) 
 
 // A member that all traffic is to go through, since it is near to everybody and says nearer still, and that drops all of it: messages between honest nodes take
 // other ways within 2 s, acknowledgements too, and none is lost, doubled or out of order.
-func TestLiarIsGoneAround(t *testing.T) { goAround(t, false) }
+func TestLiarIsGoneAround(t *testing.T) { goAround(t, 1, false) }
 
 // Nor can it have messages forgotten by acknowledging them in the name of those whom they are for.
-func TestLiarWhoForges(t *testing.T) { goAround(t, true) }
+func TestLiarWhoForges(t *testing.T) { goAround(t, 1, true) }
 
-func goAround(t *testing.T, forges bool) {
+// Several are found out one after the other.
+func TestLiarsInLeague(t *testing.T) { goAround(t, 3, false) }
+
+func goAround(t *testing.T, liars int, forges bool) {
 	t.Helper()
 	inBubble(t, simnet.Path{Delay: 60 * time.Millisecond}, func(c *cluster) {
 		const honest, every = 4, 20 * time.Millisecond
 		near := simnet.Path{Delay: 10 * time.Millisecond}
 		for i := range honest {
-			c.net.SetPath(ipOf(i), ipOf(honest), near)
-			c.net.SetPath(ipOf(honest), ipOf(i), near)
+			for k := range liars {
+				c.net.SetPath(ipOf(i), ipOf(honest+k), near)
+				c.net.SetPath(ipOf(honest+k), ipOf(i), near)
+			}
 			c.start(i, 1, max(0, i-1))
 		}
 		c.meshed(5 * time.Second)
@@ -156,11 +161,15 @@ func goAround(t *testing.T, forges bool) {
 		began := time.Now()
 		time.Sleep(time.Second)
 		x := c.infiltrate(honest, 0)
+		bad := []wire.NodeID{x.Self()}
+		for k := range liars - 1 {
+			bad = append(bad, c.infiltrate(honest+1+k, 0).Self())
+		}
 		if forges {
 			c.group.Go(func() { x.forge(x.life, began, every) })
 		}
-		through := c.eventually(20*time.Second, "all routes lead through the liar", func() bool {
-			return nodes[0].through(x.Self()) == honest-1 && nodes[1].through(x.Self()) == honest-1
+		through := c.eventually(20*time.Second, "all routes lead through liars", func() bool {
+			return nodes[0].through(bad) == honest-1 && nodes[1].through(bad) == honest-1
 		})
 		lured := time.Now()
 		time.Sleep(20 * time.Second)
@@ -195,11 +204,11 @@ func goAround(t *testing.T, forges bool) {
 	})
 }
 
-// through is how many routes lead through a relay.
-func (n *clusterNode) through(relay wire.NodeID) (routes int) {
+// through is how many routes lead through one of these relays.
+func (n *clusterNode) through(relays []wire.NodeID) (routes int) {
 	v, _ := n.View()
 	for _, r := range v.Routes {
-		if r.NextHop == relay && r.To != relay {
+		if slices.Contains(relays, r.NextHop) && !slices.Contains(relays, r.To) {
 			routes++
 		}
 	}
