@@ -42,13 +42,12 @@ func (m *meter) read() usage {
 // rate is deliveries a second.
 func (u usage) rate() float64 { return u.delivered / u.seconds }
 
+// perMillion is the nodes' processor seconds for a million deliveries.
+func (u usage) perMillion() float64 { return known(u.nodes/u.delivered*1e6, u.delivered > 0) }
+
 // costs are the figures that end every row.
 func (u usage) costs() []figure {
-	perMillion := math.NaN()
-	if u.delivered > 0 {
-		perMillion = u.nodes / u.delivered * 1e6
-	}
-	return append([]figure{{"node_cpu_s_per_million", "NODE CPU s/M", 2, perMillion}}, u.load()...)
+	return append([]figure{{"node_cpu_s_per_million", "NODE CPU s/M", 2, u.perMillion()}}, u.load()...)
 }
 
 // load is costs of what delivers nothing.

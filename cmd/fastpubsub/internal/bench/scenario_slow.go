@@ -69,14 +69,15 @@ func newNuisance(crowd *audience, size int, rate float64) *nuisance {
 
 // gather connects the crowd, and those who listen to what only fills queues.
 func (n *nuisance) gather(ctx context.Context) error {
-	many := n.crowd.hearers[0]
-	return n.crowd.gather(ctx, many+2, func(i int) (first, count int) { return max(i-many+1, 0), 1 }, n.crowd.crowdPatterns)
+	others := n.crowd.hearers[0]
+	return n.crowd.gather(ctx, others+2, func(i int) (first, count int) { return max(i-others+1, 0), 1 }, n.crowd.crowdPatterns)
 }
 
 // play measures without slow subscribers, fills the queues of some, and measures again.
 func (n *nuisance) play(ctx context.Context, p *publisher) (outcome, error) {
 	r, late := p.rig, newHistogram()
-	if _, err := p.pace(ctx, n.crowd, n.rate, late); err != nil {
+	without, err := p.pace(ctx, n.crowd, n.rate, late)
+	if err != nil {
 		return outcome{}, err
 	}
 	if err := n.crowd.drain(ctx, p.sent); err != nil {
@@ -86,7 +87,7 @@ func (n *nuisance) play(ctx context.Context, p *publisher) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	u, err := p.pace(ctx, n.crowd, n.rate, late)
+	with, err := p.pace(ctx, n.crowd, n.rate, late)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -96,7 +97,8 @@ func (n *nuisance) play(ctx context.Context, p *publisher) (outcome, error) {
 		return outcome{}, err
 	}
 	o, err := r.finish(ctx, n.crowd, p, func() []figure {
-		return slices.Concat(n.figures(), became.figures(), []figure{late.lateness()}, u.costs())
+		cost := figure{"cpu_ratio", "CPU RATIO", 2, with.perMillion() / without.perMillion()}
+		return slices.Concat(n.figures(), []figure{cost}, became.figures(), []figure{late.lateness()}, with.costs())
 	})
 	if err != nil {
 		return outcome{}, err
