@@ -17,7 +17,8 @@ func slowOnes(target Target) Config {
 	return cfg
 }
 
-// The default backlog is more than a node with its default limits queues, and slow subscribers are told exactly what they miss. That is no loss.
+// The default backlog is more than a node with its default limits queues, and slow subscribers are told of all that they miss, which so is no loss. They may
+// be told of more: of a probe that was published again in vain.
 func TestSlowSubscribersMiss(t *testing.T) {
 	pub, sub := startMesh(t)
 	for _, size := range []int{minSize, 2048} {
@@ -28,7 +29,7 @@ func TestSlowSubscribersMiss(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkTour(t, r)
-		if m := r.Results[0].Median; m["slow_missed"] == 0 || m["slow_told"] != m["slow_missed"] || m["slow_cut"] != 0 {
+		if m := r.Results[0].Median; m["slow_missed"] == 0 || m["slow_told"] < m["slow_missed"] || m["slow_cut"] != 0 {
 			t.Errorf("%d bytes: %v", size, m)
 		}
 	}
