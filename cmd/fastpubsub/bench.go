@@ -18,7 +18,7 @@ type benchCommand struct {
 	Tenant        string        `default:"~" help:"Tenant of the channels."`
 	Nodes         int           `default:"2" help:"Number of nodes to start: the publisher's is the first, the subscribers' the second."`
 	Size          []int         `help:"Bytes of a message, 24 to 65535; 128 without it, for throughput also 16384." placeholder:"BYTES,..."`
-	Rate          float64       `help:"Messages per second where they come at an even rate; 1000 for latency, 20 for fanout and 100 for slow without it." placeholder:"RATE"`
+	Rate          float64       `help:"Messages per second at an even rate; 1000 for latency, 20 for fanout and 100 for slow without it." placeholder:"RATE"`
 	Share         float64       `default:"0.5" help:"Share of the greatest throughput, at which load measures latency."`
 	Subscribers   int           `default:"1000" help:"Subscribers of fanout and slow."`
 	Slow          int           `default:"1" help:"Slow subscribers of slow."`
