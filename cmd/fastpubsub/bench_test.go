@@ -16,7 +16,7 @@ func TestBenchFaults(t *testing.T) {
 		"--url http://127.0.0.1:1":        "is not an address",
 		"--sub-url ws://127.0.0.1:1/ws":   "none of the publisher's",
 		"load --share 2":                  "a share of 2",
-		"slow --slow -1":                  "-1 slow subscribers",
+		"slow --slow=-1":                  "-1 slow subscribers",
 		"slow --connections 7":            "cannot be shared out evenly",
 		"fanout --connections 7":          "cannot be shared out evenly",
 		"--tenant a/b --url ws://[::1]/w": "tenant",
