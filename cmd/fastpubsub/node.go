@@ -184,7 +184,7 @@ func (c *nodeCommand) check(secret *trust.Secret) error {
 		remedy      string
 	}{
 		{"--listen", c.Listen, closed, "let nodes need a mesh secret (--mesh-secret-file)"},
-		{"--ws", c.WS, c.tokenOptions.wanted(), "let clients need tokens (--token-secret-file, or --require-tokens with a mesh secret)"},
+		{"--ws", c.WS, c.wanted(), "let clients need tokens (--token-secret-file, or --require-tokens with a mesh secret)"},
 	} {
 		host, _, err := net.SplitHostPort(addr.value)
 		if err != nil {
@@ -220,7 +220,7 @@ func (c *nodeCommand) announce(out io.Writer, node *mesh.Node, m *membership, cl
 	switch {
 	case c.derived(m.current.Load().Secrets()):
 		how += " --require-tokens"
-	case c.tokenOptions.wanted():
+	case c.wanted():
 		how += " --token-secret-file FILE"
 	}
 	scheme := "ws"

@@ -197,13 +197,13 @@ func (c *nodeCommand) expose(m *membership, clients net.Addr, log zerolog.Logger
 	var nodes, gate string
 	switch secrets := m.current.Load().Secrets(); {
 	case c.MeshCA != "":
-		nodes = "only with a certificate by " + c.MeshCA + " and mesh secret " + secrets[0].String()
+		nodes = fmt.Sprintf("only with a certificate by %s and mesh secret %v; that of this node is good until %v", c.MeshCA, secrets[0], m.current.Load().Until())
 	case len(secrets) > 0:
 		nodes = "only with mesh secret " + secrets[0].String()
 	default:
 		nodes = reach(c.Listen, "can join, read and write everything")
 	}
-	if c.tokenOptions.wanted() {
+	if c.wanted() {
 		gate = "only with tokens"
 	} else {
 		gate = reach(clients.String(), "can read and write everything")
