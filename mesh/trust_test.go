@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -410,14 +411,17 @@ func rotate(t *testing.T, c *cluster, steps ...func(Identity) *trust.Credentials
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(time.Second)
 	}
-	time.Sleep(10 * time.Second) // who is not believed is cut off meanwhile
+	time.Sleep(7 * time.Second) // who is not believed is cut off meanwhile
 	var sent []int
 	for _, stop := range stops {
 		sent = append(sent, stop())
 	}
-	time.Sleep(time.Minute)
+	c.eventually(time.Minute, "the spy is nobody's member", func() bool {
+		return !slices.ContainsFunc(c.nodes[:rotators], func(n *clusterNode) bool { v, _ := n.View(); return len(v.Members) >= rotators })
+	})
+	time.Sleep(DefaultDeadline)
 	for _, n := range c.nodes[:rotators] {
 		gap := inOrder(t, n, c.nodes[:rotators], sent)
 		v, _ := n.View()
