@@ -12,10 +12,15 @@ const (
 	urgentRate  = 10 // urgent advertisements per second
 	urgentBurst = 5
 
-	riseKept  = 2 * time.Minute // how long a rise is remembered after it was told
-	easeEvery = 2 * time.Second // between two steps down after it, twice as long after each that follows a rise remembered
-	easeMost  = 16 * time.Second
-	easeParts = 4 // of the way down in a step
+	riseKept   = 2 * time.Minute // how long a rise is remembered after it was told, at least
+	climbEvery = time.Second     // between two steps up: some samples
+	climbParts = 2               // a step up is so much of what was told
+	climbLeast = 10 * time.Millisecond
+	easeEvery  = 2 * time.Second // between two steps down after it
+	easeParts  = 4               // of the way down in a step
+	floorParts = 8               // of a rise that follows another lie below the floor
+	holdFirst  = 30 * time.Second
+	holdMost   = 5 * time.Minute // that the floor is kept, twice as long each time
 )
 
 // Cost is what the link to a node costs, one way, in microseconds.
@@ -102,11 +107,16 @@ func (a *Advertiser) adapt(quiet time.Duration) {
 	}
 }
 
-// rise is when a link was last told to cost more, when it was last told to cost less again, and what must lie between steps down.
+// rise is what is known of a link that was told to cost more: when, when it was last told to cost less again, and, where it rose again after that, a
+// floor that it is not told to be below for some time.
 type rise struct {
 	at, eased time.Time
-	pause     time.Duration
+	floor     uint32
+	hold      time.Duration
 }
+
+// kept reports whether the rise still counts.
+func (r *rise) kept(now time.Time) bool { return now.Sub(r.at) <= max(riseKept, 2*r.hold) }
 
 // setChange is a change of the set of links, in thresholds: as large as any.
 const setChange = 1e9
@@ -138,16 +148,23 @@ func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change fl
 	return vector, change
 }
 
-// ease is what to tell of a link that costs less than was told: not all of it at once where it had cost more not long ago.
+// ease is what to tell of a link that costs another than was told: not all of a rise at once, nor of a fall where it had cost more not long ago.
 func (a *Advertiser) ease(now time.Time, to wire.NodeID, told, cost uint32) uint32 {
 	r, risen := a.risen[to]
-	if cost >= told || !risen || now.Sub(r.at) > riseKept {
+	if cost >= told {
+		return a.climb(now, r.at, told, cost)
+	}
+	if !risen || !r.kept(now) {
 		return cost
+	}
+	if held := r.at.Add(r.hold); r.floor > cost && now.Before(held) {
+		a.easeAt(held)
+		cost = min(r.floor, told)
 	}
 	if a.moved(told, cost) <= 1 {
 		return told
 	}
-	again := r.eased.Add(r.pause)
+	again := r.eased.Add(easeEvery)
 	if now.Before(again) {
 		a.easeAt(again)
 		return told
@@ -156,8 +173,22 @@ func (a *Advertiser) ease(now time.Time, to wire.NodeID, told, cost uint32) uint
 	if step >= told-cost {
 		return cost
 	}
-	a.easeAt(now.Add(r.pause))
+	a.easeAt(now.Add(easeEvery))
 	return told - step
+}
+
+// climb is ease for a cost that rose, as it was told to have done last at this time.
+func (a *Advertiser) climb(now, last time.Time, told, cost uint32) uint32 {
+	step := max(told/climbParts, uint32(climbLeast/time.Microsecond))
+	switch {
+	case a.moved(told, cost) <= 1 || cost-told <= step:
+		return cost
+	case now.Sub(last) < climbEvery:
+		a.easeAt(last.Add(climbEvery))
+		return told
+	}
+	a.easeAt(now.Add(climbEvery))
+	return told + step
 }
 
 // easeAt says that more of a fall may be told then.
@@ -192,15 +223,19 @@ func (a *Advertiser) note(now time.Time, vector []Cost) {
 		}
 		r, risen := a.risen[c.To]
 		switch {
+		case c.Cost > old[0].Cost && risen && r.at.Equal(r.eased) && r.kept(now): // another step up
+			r.at, r.eased = now, now
+			a.risen[c.To] = r
+		case c.Cost > old[0].Cost && risen && r.kept(now): // it was told to be too low
+			r.floor = old[0].Cost + (c.Cost-old[0].Cost)/floorParts
+			r.at, r.eased, r.hold = now, now, min(max(2*r.hold, holdFirst), holdMost)
+			a.risen[c.To] = r
 		case c.Cost > old[0].Cost:
-			a.risen[c.To] = rise{now, now, min(max(2*r.pause, easeEvery), easeMost)}
-		case !risen:
-		case now.Sub(r.at) > riseKept:
-			delete(a.risen, c.To)
-		case c.Cost < old[0].Cost:
+			a.risen[c.To] = rise{at: now, eased: now}
+		case risen && c.Cost < old[0].Cost:
 			r.eased = now
 			a.risen[c.To] = r
 		}
 	}
-	maps.DeleteFunc(a.risen, func(_ wire.NodeID, r rise) bool { return now.Sub(r.at) > riseKept })
+	maps.DeleteFunc(a.risen, func(_ wire.NodeID, r rise) bool { return !r.kept(now) })
 }

@@ -63,8 +63,9 @@ func TestThreshold(t *testing.T) {
 		if got := a.offer(time.Minute, false, Cost{1, c.now}); got != c.want {
 			t.Errorf("%d to %d: due %v", c.told, c.now, got)
 		}
-		if _, held := a.Next(); held {
-			t.Errorf("%d to %d: held back after a minute", c.told, c.now)
+		climbs := c.now > c.told && c.now-c.told > max(c.told/climbParts, 10_000)
+		if _, held := a.Next(); held != climbs {
+			t.Errorf("%d to %d: held back after a minute: %v", c.told, c.now, held)
 		}
 	}
 }
@@ -115,7 +116,7 @@ func TestHeldBack(t *testing.T) {
 		t.Fatal("held though nothing changed")
 	}
 	a.offer(300*ms, false, Cost{1, 30_000})
-	if !a.offer(500*ms, false, Cost{1, 31_000}) || a.vectors[1][0].Cost != 31_000 {
+	if !a.offer(500*ms, false, Cost{1, 29_000}) || a.vectors[1][0].Cost != 29_000 {
 		t.Fatalf("%v", a.vectors)
 	}
 }
@@ -165,10 +166,10 @@ func TestChurn(t *testing.T) {
 			t.Fatal("a large change waited for a second")
 		}
 	}
-	quiet := a.now + 2*time.Minute
+	quiet := a.now + 15*time.Minute
 	a.offer(quiet, false, Cost{1, 20_000})
 	if next := quiet + a.pause; !a.offer(next, false, Cost{1, 28_000}) || a.pause > 2*time.Second {
-		t.Errorf("pause %v after two quiet minutes", a.pause)
+		t.Errorf("pause %v after quiet", a.pause)
 	}
 }
 
@@ -195,26 +196,40 @@ func TestJitterIsSeldomTold(t *testing.T) {
 	}
 }
 
-// What has fallen again soon after it rose is told bit by bit, and in the end in full.
-func TestFallAfterRise(t *testing.T) {
+// What rises is told in steps, and so is what falls again soon after: quickly up, slowly down, and in the end in full.
+func TestRiseAndFallInSteps(t *testing.T) {
 	a := newTeller()
 	a.offer(0, true, Cost{1, 20_000})
-	a.offer(10*time.Second, false, Cost{1, 100_000})
-	for at := 10 * time.Second; at < 40*time.Second; at += 100 * ms {
-		a.offer(at, false, Cost{1, 20_000})
-	}
-	var told []uint32
-	for i, v := range a.vectors[1:] {
-		told = append(told, v[0].Cost)
-		if i > 0 && a.at[i+1]-a.at[i] < easeEvery {
-			t.Errorf("told %v after the one before", a.at[i+1]-a.at[i])
+	pass := func(from, to time.Duration, cost uint32) (told []uint32) {
+		n := len(a.vectors)
+		for at := from; at < to; at += 100 * ms {
+			a.offer(at, false, Cost{1, cost})
 		}
+		for _, v := range a.vectors[n:] {
+			told = append(told, v[0].Cost)
+		}
+		return told
 	}
-	if want := []uint32{100_000, 80_000, 65_000, 53_750, 45_313, 38_985, 34_239, 30_131, 26_516, 23_335, 20_535}; !slices.Equal(told, want) {
-		t.Errorf("told %v; want %v", told, want)
+	up := pass(10*time.Second, 20*time.Second, 100_000)
+	down := pass(20*time.Second, 50*time.Second, 20_000)
+	if want := []uint32{30_000, 45_000, 67_500, 100_000}; !slices.Equal(up, want) {
+		t.Errorf("told %v; want %v", up, want)
 	}
-	a.offer(time.Minute, false, Cost{1, 100_000})
-	if a.offer(4*time.Minute, false, Cost{1, 20_000}); a.told[0].Cost != 20_000 {
+	if want := []uint32{80_000, 65_000, 53_750, 45_313, 38_985, 34_239, 30_131, 26_516, 23_335, 20_535}; !slices.Equal(down, want) {
+		t.Errorf("told %v; want %v", down, want)
+	}
+	// It rises again: there is a floor now, for half a minute, which the next rise makes a minute.
+	pass(50*time.Second, 60*time.Second, 100_000)
+	floor := 20_535 + (30_802-20_535)/uint32(floorParts)
+	if held := pass(60*time.Second, 75*time.Second, 20_000); slices.Min(held) < floor {
+		t.Errorf("told %v; the floor is %d", held, floor)
+	}
+	pass(75*time.Second, 150*time.Second, 20_000)
+	if a.told[0].Cost > 21_000 {
+		t.Errorf("%d was told when the floor was gone", a.told[0].Cost)
+	}
+	a.offer(200*time.Second, false, Cost{1, 29_000})
+	if a.offer(20*time.Minute, false, Cost{1, 20_000}); a.told[0].Cost != 20_000 {
 		t.Errorf("long after the rise %d was told", a.told[0].Cost)
 	}
 }
@@ -243,7 +258,7 @@ func TestAdvertiserProperties(t *testing.T) {
 				}
 			}
 			next, held := a.Next()
-			if wait := next.Sub(a.start) - a.now; held && (wait <= 0 || wait > easeMost) {
+			if wait := next.Sub(a.start) - a.now; held && (wait <= 0 || wait > holdMost) {
 				t.Fatalf("held back for %v", wait)
 			}
 			if !held && !near(a.told, costs) {

@@ -84,9 +84,10 @@
 // envelope of a cost that wavers, and paths do not change with it. On the measured series of mesh/scale that halves the changes of path twice over and
 // costs a twentieth of the gain.
 //
-// A cost that falls again within two minutes of a rise is told in steps, a quarter of the way each, 2 s apart: where many paths left a relay because they
-// had filled it they come back few at a time, until it costs what they gain (after the revised ARPANET metric, Khanna and Zinky, SIGCOMM 1989). Each
-// further rise within that time doubles the pause, to 16 s at most.
+// A cost that rises is told in steps of half of what was told, or 10 ms, 1 s apart; one that falls within two minutes of a rise in steps of a quarter of
+// the way, 2 s apart: where many paths have filled a relay they leave and come back few at a time (after the revised ARPANET metric, Khanna and Zinky,
+// SIGCOMM 1989). If it rises again meanwhile, it is not told to be below a floor, an eighth of a step above where it rose from, for 30 s, and twice as long
+// after each further such rise, to 5 minutes: so a relay comes to rest at what as many paths as it carries are willing to pay.
 //
 // Between two vectors lies AdvertiseEvery, doubled up to AdvertiseMost each time a change follows soon after the one before and halved by quiet (as
 // Trickle's interval, RFC 6206). A change of k thresholds waits only 1/k of what churn added, so a large change is never late.
@@ -110,5 +111,5 @@
 //	A1  A vector is told only if a cost moved past its threshold or the set of links changed.
 //	A2  Vectors that are not urgent are at least AdvertiseEvery apart; urgent ones go ahead of that at most 5 + 10·s
 //	    times in any span s.
-//	A3  While a change, or part of one, is held back, Next says until when: at most AdvertiseMost, or 16 s for a step down after a rise.
+//	A3  While a change, or part of one, is held back, Next says until when: at most AdvertiseMost, or 5 minutes for a step of a rise or fall.
 package latency

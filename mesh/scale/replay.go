@@ -29,7 +29,8 @@ type Replay struct {
 
 // Load makes the way out of a site slower the more messages take it. Every pair of sites sends alike.
 type Load struct {
-	Capacity float64       // of each site's way out, in pairs of sites
+	Capacity float64       // of a site's way out, in pairs of sites
+	Hub      bool          // only that of the first site is limited
 	Service  time.Duration // what a message takes there at half of the load
 	Most     time.Duration // what it takes at most
 }
@@ -232,6 +233,7 @@ func (r *replay) judge() {
 			path := r.path[i][j]
 			for k := 1; k < len(path); k++ {
 				taken += cost[path[k-1]*n+path[k]]
+				r.use(path[k-1], path[k])
 				load[path[k-1]]++
 			}
 			if r.now < r.Settle {
@@ -248,8 +250,19 @@ func (r *replay) judge() {
 	r.q.Slower += float64(slower) / float64(n*(n-1)) / looks
 	if r.Load != nil {
 		for i := range n {
-			r.queue[i] = r.Load.delay(load[i])
+			if i == 0 || !r.Load.Hub {
+				r.queue[i] = r.Load.delay(load[i])
+			}
 		}
+	}
+}
+
+// use has both ends of a link know that it carries messages.
+func (r *replay) use(a, b int) {
+	for _, end := range [][2]int{{a, b}, {b, a}} {
+		l := r.sites[end[0]].prober.Link(siteID(end[1]))
+		l.Used(epoch().Add(r.now))
+		l.Heard(epoch().Add(r.now + judge)) // and until paths are looked at again
 	}
 }
 
