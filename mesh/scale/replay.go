@@ -39,7 +39,7 @@ type Load struct {
 type Quality struct {
 	Direct, Taken, Oracle float64 // one-way delay summed over pairs and time, each hop's own work included: over direct links, as taken, with one relay at best
 	Gain, Kept            float64 // what the oracle saves, and what the paths taken did, in the same unit
-	Switches              float64 // changes of path
+	Switches, Late        float64 // changes of path, and those in the last minute
 	Slower                float64 // share of pairs and time in which the path taken was slower than the direct one by more than 1 ms
 	Pairs                 int     // ordered
 	Told                  float64 // vectors told by a node in a minute
@@ -197,6 +197,9 @@ func (r *replay) reroute() {
 			}
 			if r.path[i][j] != nil && r.now > r.Settle && !slices.Equal(path, r.path[i][j]) {
 				r.q.Switches++
+				if r.now >= r.Length-time.Minute {
+					r.q.Late++
+				}
 			}
 			r.path[i][j] = path
 		}

@@ -22,6 +22,7 @@ type Trial struct {
 	Timing   latency.Config
 	Clock    func() time.Duration // see Config
 	Progress func(what string)    // nil: nobody wants to know
+	Stop     func() error         // the trial ends early, its row of no worth, once it returns an error; nil: it does not
 	// Memory tells how much the whole world takes now; nil: it is not measured.
 	Memory func() uint64
 }
@@ -34,7 +35,6 @@ type Row struct {
 	Down         Spread  // from the cut of a link in use until a node routes around it
 	Slow         Spread  // from the slowing down of a link in use until a node routes by it
 	Window       Spread  // from a subscription until a node sends what it is for to its node
-	Longest      time.Duration
 	Idle, Loaded Usage
 	Busy         Usage         // with traffic, as in Stretch
 	SPF          time.Duration // anew
@@ -105,23 +105,25 @@ func (t Trial) Run() Row {
 	})
 	r := &trial{Trial: &t, w: w, rnd: rand.New(rand.NewPCG(t.Seed, 0x7a1a)), row: Row{Nodes: t.Nodes}}
 	w.StartKnown(t.Nodes, 2*time.Second)
-	r.say("start")
-	w.Run(trialWarm)
-	r.say("idle")
-	r.row.Idle = r.usage(trialIdle, func() { w.Run(trialIdle) })
-	r.size()
-	r.say("subscriptions")
-	r.subscriptions()
-	r.say("joins")
-	r.joins()
-	r.say("traffic")
-	r.traffic()
-	r.say("links")
-	r.changes()
-	r.say("load")
-	r.load()
-	r.row.SPF, r.row.SPFChange = r.spf()
-	r.row.Longest = r.row.Stretch.Longest
+	for _, part := range []struct {
+		what string
+		run  func()
+	}{
+		{"start", func() { w.Run(trialWarm) }},
+		{"idle", func() { r.row.Idle = r.usage(trialIdle, func() { w.Run(trialIdle) }); r.size() }},
+		{"subscriptions", r.subscriptions},
+		{"joins", r.joins},
+		{"traffic", r.traffic},
+		{"links", r.changes},
+		{"load", r.load},
+		{"routes", func() { r.row.SPF, r.row.SPFChange = r.spf() }},
+	} {
+		if t.Stop != nil && t.Stop() != nil {
+			break
+		}
+		r.say(part.what)
+		part.run()
+	}
 	return r.row
 }
 
