@@ -11,12 +11,12 @@ import (
 // trialOf is a small mesh's trial, sparse where full is less than its size.
 func trialOf(t *testing.T, seed uint64, full int) scale.Row {
 	t.Helper()
-	return scale.Trial{Nodes: 30, FullMesh: full, Seed: seed, Sites: sites(t), Jitter: 0.01}.Run()
+	return scale.Trial{Nodes: 20, FullMesh: full, Seed: seed, Sites: sites(t), Jitter: 0.01}.Run()
 }
 
 // The same seed gives the same run to the last byte, another seed another.
 func TestTrialReplays(t *testing.T) {
-	first, again, other := trialOf(t, 1, 16), trialOf(t, 1, 16), trialOf(t, 2, 16)
+	first, again, other := trialOf(t, 1, 12), trialOf(t, 1, 12), trialOf(t, 2, 12)
 	if !reflect.DeepEqual(first, again) {
 		t.Errorf("seed 1 gave %+v, then %+v", first, again)
 	}
@@ -27,7 +27,7 @@ func TestTrialReplays(t *testing.T) {
 
 // What is promised of large meshes holds for small ones, fully linked and not: fastpubsub simulate shows the large ones.
 func TestTrial(t *testing.T) {
-	for _, full := range []int{0, 16} {
+	for _, full := range []int{0, 12} {
 		r := trialOf(t, 1, full)
 		t.Logf("full mesh to %d: links %.1f, join %v, down %v, slow %v, window %v; idle %.0f, busy %.0f, load %.0f B/s; stretch %+v", full,
 			r.Links, r.Join.At(0.5), r.Down.At(0.99), r.Slow.At(0.99), r.Window.At(0.99), r.Idle.Bytes, r.Busy.Bytes, r.Loaded.Bytes, r.Stretch)
