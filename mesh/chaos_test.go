@@ -101,6 +101,9 @@ func runScript(t *testing.T, s *script) {
 		cluster: &cluster{t: t, net: simnet.New(simnet.Config{Seed: s.seed})}, script: s, ledger: newLedger(),
 		boots: make([]uint64, s.size), dead: make([]bool, s.size), stops: make([]context.CancelFunc, s.size),
 	}
+	if s.seed%5 == 0 { // neighbours are chosen, as in a large mesh
+		c.adjust = func(_ int, cfg *Config) { cfg.FullMesh = 3 }
+	}
 	defer c.end()
 	c.setPaths(0)
 	for i := range s.size {

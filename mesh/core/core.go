@@ -61,11 +61,13 @@ type Core struct {
 	sparse   bool                    // they are not
 	members  int                     // other nodes that SWIM says are alive
 	dialing  int                     // dials under way
+	ups      int                     // links that work
 	wanted   map[wire.NodeID]bool    // chosen neighbours, where not all are
 	near     map[wire.NodeID]bool    // those of them that were chosen for being near
 	demands  map[wire.NodeID]*demand // where this node's messages go, then
 	choices  int                     // made so far
 	chooseAt time.Time
+	spareAt  time.Time
 	hop      time.Duration
 	place    latency.Coordinate
 	told     wire.Place // as others know it
@@ -76,6 +78,7 @@ type Core struct {
 	vector       []wire.Link                // links as last advertised
 	routesDirty  bool
 	linksDirty   bool // the planner does not know yet of some change of the database
+	moved        bool // it has learnt of one since records that came early were looked at
 	usableDirty  bool
 	boots        map[wire.NodeID]uint64            // runs of the nodes that take part, as last published
 	keys         map[wire.NodeID]ed25519.PublicKey // theirs, where known, as last published
@@ -180,6 +183,7 @@ func (c *Core) Step(now time.Time, events []Event) []Effect {
 	}
 	c.settleSize(now)
 	c.choose(now)
+	c.spare(now)
 	c.dialDue(now)
 	c.flushInterest(now)
 	c.advertise(now)
@@ -266,6 +270,7 @@ func (c *Core) Next(now time.Time) time.Time {
 	}
 	earlier(c.nextDial())
 	earlier(c.chooseAt)
+	earlier(c.spareAt)
 	if at.Before(now) {
 		return now
 	}
@@ -281,7 +286,7 @@ func (c *Core) spfDue() time.Time {
 func (c *Core) computeRoutes(now time.Time) {
 	if c.routesDirty && !now.Before(c.spfDue()) {
 		before := c.table
-		c.linksDirty = false
+		c.linksDirty, c.moved = false, true
 		c.table = c.planner.Compute(c.db)
 		c.noteBroken(now, before)
 		c.noteReached(now)

@@ -17,17 +17,19 @@ const DefaultFullMesh = 128
 
 // How a node chooses its neighbours in a larger mesh.
 const (
-	nearLinks    = 12               // to the nearest, apart from those that another neighbour leads to as well
-	randomLinks  = 4                // to any, the same ones as long as they live: they keep the mesh in one piece, and show the way to what is near
-	firstLinks   = 8                // of either, while nothing is known yet
-	demandLinks  = 32               // most, to where this node's messages go
-	demandKept   = time.Minute      // after the last message
-	detourWorth  = 1.5              // a node so many times nearer to a neighbour than to this one needs no link of its own
-	keptWorth    = 1.5              // one is exchanged for another that is so many times nearer
-	keptCost     = 2000             // and by as many µs: where all are near it matters little who is the nearest
-	changesEarly = 4                // near neighbours that are new, at a time, in the first choices
-	changesLate  = 1                // and later: each costs handshakes, and everybody four records
-	sparedMost   = 8                // links given up at a time
+	nearLinks    = 12          // to the nearest, apart from those that another neighbour leads to as well
+	randomLinks  = 4           // to any, the same ones as long as they live: they keep the mesh in one piece, and show the way to what is near
+	firstLinks   = 8           // of either, while nothing is known yet
+	fewLinks     = 3           // that work: with less, neighbours are chosen soon
+	demandLinks  = 32          // most, to where this node's messages go
+	demandKept   = time.Minute // after the last message
+	detourWorth  = 1.5         // a node so many times nearer to a neighbour than to this one needs no link of its own
+	keptWorth    = 1.5         // one is exchanged for another that is so many times nearer
+	keptCost     = 2000        // and by as many µs: where all are near it matters little who is the nearest
+	changesEarly = 4           // near neighbours that are new, at a time, in the first choices
+	changesLate  = 1           // and later: each costs handshakes, and everybody four records
+	sparedMost   = 8           // links given up at a time
+	spareEvery   = 15 * time.Second
 	chooseSoon   = 3 * time.Second  // between the first choices, while little is known
 	chooseEarly  = 6                // of those
 	chooseRarely = 5 * time.Minute  // what the time between choices grows to: by then only what has changed is to be found
@@ -99,7 +101,7 @@ func (c *Core) settleSize(now time.Time) {
 	clear(c.wanted)
 	clear(c.near)
 	clear(c.demands)
-	c.chooseAt = time.Time{}
+	c.chooseAt, c.spareAt = time.Time{}, time.Time{}
 	for _, p := range c.peers {
 		p.demanded = false
 		if p.member && p.link == 0 && !p.dialing {
@@ -127,7 +129,6 @@ func (c *Core) choose(now time.Time) {
 	pause := chooseSoon << min(max(0, c.choices-chooseEarly), 10)
 	c.choices++
 	c.chooseAt = now.Add(c.jitter(min(pause, chooseRarely)))
-	c.forgetDemands(now)
 	wanted := map[wire.NodeID]bool{}
 	ranked := c.ranked(now)
 	near := c.nearest(now)
@@ -147,7 +148,7 @@ func (c *Core) choose(now time.Time) {
 		}
 	}
 	c.wanted = wanted
-	c.spare(now)
+	c.spareAt = now
 }
 
 // ranked are the members by a hash of this node and them, which for each node gives another order that stays.
@@ -284,6 +285,11 @@ func (c *Core) between(a, b *peer) uint32 {
 
 // spare tells the far ends of links whether this node needs them, and closes those that neither end does.
 func (c *Core) spare(now time.Time) {
+	if !c.sparse || now.Before(c.spareAt) {
+		return
+	}
+	c.spareAt = now.Add(c.jitter(spareEvery))
+	c.forgetDemands(now)
 	spared := 0
 	for _, p := range slices.Clone(c.links) {
 		needed := c.wantsLink(p) || now.Sub(p.opened) < restAfter || now.Sub(p.used) < restAfter
@@ -401,13 +407,20 @@ func (c *Core) meetDemands(now time.Time) {
 
 // unchoose gives up a node as a neighbour of choice; another is chosen soon.
 func (c *Core) unchoose(now time.Time, p *peer) {
-	if c.wanted[p.id] && now.Add(chooseSoon).Before(c.chooseAt) {
-		c.chooseAt = now.Add(c.jitter(chooseSoon))
+	if c.wanted[p.id] {
+		c.chooseBy(now, chooseSoon)
 	}
 	delete(c.wanted, p.id)
 	delete(c.near, p.id)
 	delete(c.demands, p.id)
 	p.demanded = false
+}
+
+// chooseBy has neighbours chosen after so long, if they would be later.
+func (c *Core) chooseBy(now time.Time, d time.Duration) {
+	if now.Add(d).Before(c.chooseAt) {
+		c.chooseAt = now.Add(c.jitter(d))
+	}
 }
 
 // observePlace moves this node's place by what the link to p has measured.

@@ -164,7 +164,11 @@ func (c *Core) dropLink(now time.Time, p *peer) {
 func (c *Core) linkDown(now time.Time, p *peer, why string) {
 	wasActive := p.active()
 	p.up = false
+	c.ups--
 	p.downs++
+	if c.sparse && c.ups < fewLinks {
+		c.chooseBy(now, chooseSoon)
+	}
 	p.since = now
 	c.urgent, c.usableDirty, c.costsDirty = true, true, true
 	for to, r := range c.table.All() {
@@ -181,6 +185,7 @@ func (c *Core) linkDown(now time.Time, p *peer, why string) {
 func (c *Core) linkUp(now time.Time, p *peer) {
 	wasActive := p.active()
 	p.up = true
+	c.ups++
 	// Not urgent: a node that joins brings up many links in a second, and each advertisement costs every node a signature check.
 	c.usableDirty, c.costsDirty = true, true
 	stats := c.prober.Link(p.id).Stats()
@@ -206,7 +211,7 @@ func (c *Core) dialEnded(now time.Time, e Dialed) {
 	}
 	p.dialWait = min(max(p.dialWait*3/2, dialFirst), dialMost)
 	p.dialAt = now.Add(c.jitter(p.dialWait))
-	if p.fails++; p.fails >= failsMost && c.sparse {
+	if p.fails++; p.fails >= failsMost && c.sparse && c.ups > 0 { // else it is this node that nobody reaches
 		p.failedUntil = now.Add(failedKept)
 		c.unchoose(now, p)
 	}

@@ -147,16 +147,17 @@ func (c *Core) pushOn(origin, from wire.NodeID, raws ...[]byte) (reached bool) {
 // followLinks brings the distances up to date, where a link has changed.
 func (c *Core) followLinks() {
 	if c.linksDirty {
-		c.linksDirty = false
+		c.linksDirty, c.moved = false, true
 		c.planner.Follow(c.db)
 	}
 }
 
 // spreadEarly pushes what came before there was a path from its origin, once there is.
 func (c *Core) spreadEarly() {
-	if len(c.early) == 0 {
+	if len(c.early) == 0 || !c.moved {
 		return
 	}
+	c.moved = false
 	for _, origin := range slices.Sorted(maps.Keys(c.early)) {
 		var raws [][]byte
 		for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
