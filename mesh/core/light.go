@@ -48,8 +48,8 @@ func (c *Core) spotOf(id wire.NodeID) spot {
 	return spot{}
 }
 
-// moved takes note of where a node says that it is, and looks again at the links to and from it.
-func (c *Core) moved(p *peer) {
+// relocated takes note of where a node says that it is, and looks again at the links to and from it.
+func (c *Core) relocated(p *peer) {
 	at := spotOf(p.meta)
 	if at == p.spot {
 		return

@@ -30,7 +30,7 @@ func (c *Core) memberUp(now time.Time, e MemberUp) {
 	fresh := !p.member || p.meta.Boot != e.Meta.Boot
 	wasActive := p.active()
 	p.meta, p.addrs = e.Meta, e
-	c.moved(p)
+	c.relocated(p)
 	if !fresh {
 		return
 	}
