@@ -68,7 +68,7 @@ func (n *node) meta() wire.Meta { return wire.Meta{ID: n.id, Boot: n.boot, Name:
 
 // begin starts a run of the node.
 func (n *node) begin() {
-	n.boot++
+	n.boot = max(n.boot+1, uint64(n.time().UnixMilli())) // as real nodes count
 	n.run = len(n.runs)
 	n.runs = append(n.runs, run{n.i, n.boot})
 	n.alive = true

@@ -15,7 +15,7 @@ func TestStorms(t *testing.T) {
 		settled time.Duration
 		reached float64
 	}{
-		{func() scale.Outcome { return storm.Join(2 * time.Second) }, 20 * time.Second, 0.5},
+		{func() scale.Outcome { return storm.Join(2 * time.Second) }, 20 * time.Second, 0.4},
 		{func() scale.Outcome { return storm.Churn(0.2, 30*time.Second) }, 30 * time.Second, 0.95},
 		{func() scale.Outcome { return storm.Region(10, 40*time.Second) }, 30 * time.Second, 0.3},
 	} {

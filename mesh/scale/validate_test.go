@@ -124,7 +124,7 @@ func (r *real) start(i int) {
 		r.net.SetPath(ipOf(j), ipOf(i), simnet.Path{Delay: d, Jitter: d / 50})
 	}
 	cfg := mesh.Config{
-		Identity: mesh.Identity{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(i), byte(i >> 8)}, ed25519.SeedSize/2)), Boot: 1_700_000_000_000},
+		Identity: mesh.Identity{Key: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(i), byte(i >> 8)}, ed25519.SeedSize/2)), Boot: uint64(time.Now().UnixMilli())},
 		Listen:   ipOf(i) + ":7946", Name: name(i), Network: r.net.Host(ipOf(i)), Log: zerolog.Nop(), Seed: uint64(i + 1),
 		Deliver: func(channel.Message, mesh.Trace) bool { return true },
 	}
