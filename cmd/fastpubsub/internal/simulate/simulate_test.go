@@ -1,0 +1,62 @@
+package simulate
+
+import (
+	"bytes"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/fastpubsub/fastpubsub/mesh/scale"
+)
+
+// A table, exponents and plots come of a small run.
+func TestGrowth(t *testing.T) {
+	var out, progress bytes.Buffer
+	dir := filepath.Join(t.TempDir(), "plots")
+	err := Run(t.Context(), Config{Scenario: "growth", Nodes: []int{4, 8}, Seed: 1, Jitter: 0.01, Plot: dir, Out: &out, Err: &progress})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"NODES", "\n      4 ", "\n      8 ", "growth from 4 to 8 nodes", "idle bytes N^"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, out.String())
+		}
+	}
+	for _, c := range charts() {
+		for ext, magic := range map[string]string{".svg": "<svg", ".png": "\x89PNG"} {
+			b, err := os.ReadFile(filepath.Join(dir, c.file+ext))
+			if err != nil || !bytes.Contains(b, []byte(magic)) {
+				t.Errorf("%s%s: %d bytes, %v", c.file, ext, len(b), err)
+			}
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for _, cfg := range []Config{
+		{Scenario: "growth", Nodes: []int{2}},
+		{Scenario: "growth", Nodes: []int{MaxNodes + 1}},
+		{Scenario: "other", Nodes: []int{4}},
+		{Scenario: "growth", Nodes: []int{4}, Jitter: 2},
+		{Scenario: "growth", Nodes: []int{4}, Latency: "missing.csv"},
+		{Scenario: "paths", Nodes: []int{4}, Series: "missing.csv"},
+	} {
+		cfg.Out, cfg.Err = &bytes.Buffer{}, &bytes.Buffer{}
+		if err := Run(t.Context(), cfg); !errors.Is(err, ErrConfig) {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}
+
+func TestExponent(t *testing.T) {
+	rows := []scale.Row{{Nodes: 10, Memory: 3 * 100}, {Nodes: 100, Memory: 3 * 10_000}, {Nodes: 1000, Memory: 3 * 1_000_000}}
+	if e, ok := exponent(rows, func(r *scale.Row) float64 { return r.Memory }); !ok || math.Abs(e-2) > 1e-9 {
+		t.Errorf("exponent %v, %v", e, ok)
+	}
+	if _, ok := exponent(rows[:1], func(r *scale.Row) float64 { return r.Memory }); ok {
+		t.Error("an exponent of one size")
+	}
+}
