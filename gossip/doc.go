@@ -12,7 +12,8 @@
 // SWIM packets carry announcements: Digest frames with the newest (origin, kind, boot, version) that this node knows of, each sent a
 // few times. Who lacks a version asks the sender for it. Announcements are some 20 bytes, so that a packet holds about fifty
 // and the rate of changes that gossip carries is not bounded by the size of records; the records themselves travel on links, pushed at once.
-// Push/pull compares sums of all that both hold and so repairs whatever was missed.
+// Push/pull with any member, every 20 s or as many thirds of a second as there are members, compares sums of all that both hold and so repairs whatever was
+// missed, of members as of records.
 //
 // # Keys
 //

@@ -203,7 +203,7 @@ func (g *Gossip) settings() *memberlist.Config {
 	c.GossipInterval = 200*time.Millisecond + 7*time.Microsecond
 	c.GossipNodes = 3
 	c.GossipToTheDeadTime = 30 * time.Second
-	c.PushPullInterval = 20 * time.Second
+	c.PushPullInterval = 0         // keepJoined does that
 	c.TCPTimeout = 2 * time.Second // of a join that hangs: a partition is to heal soon after it ends
 	c.DisableTcpPings = true       // streams share the path of packets
 	c.DeadNodeReclaimTime = time.Second

@@ -175,6 +175,7 @@ func (g *Gossip) keepJoined(ctx context.Context) {
 	tick := time.NewTicker(joinTick)
 	defer tick.Stop()
 	settle := settling(time.Now())
+	var compareAt time.Time
 	resolver := &seedResolver{g: g, addrs: map[string][]netip.AddrPort{}, told: map[string]time.Time{}}
 	saved := time.Now()
 	for {
@@ -185,6 +186,10 @@ func (g *Gossip) keepJoined(ctx context.Context) {
 		if len(settle) > 0 && now.After(settle[0]) {
 			settle = settle[1:]
 			j.compare(alive)
+			compareAt = j.nextCompare(now, len(alive))
+		} else if len(settle) == 0 && now.After(compareAt) {
+			j.compare(alive)
+			compareAt = j.nextCompare(now, len(alive))
 		}
 		if now.Sub(saved) > saveEvery {
 			g.known.save()
@@ -205,6 +210,20 @@ func settling(start time.Time) (at []time.Time) {
 		at = append(at, start.Add(after))
 	}
 	return at
+}
+
+// Between two exchanges of all that is known with one member lies compareEvery, or compareEach for each member if that is more: what is exchanged grows with the
+// members, and is not to cost more than about a kilobyte a second. memberlist's own push/pull slows down by far less.
+const (
+	compareEvery = 20 * time.Second
+	compareEach  = 330 * time.Millisecond
+)
+
+func (j *joiner) nextCompare(now time.Time, members int) time.Time {
+	pause := max(compareEvery, time.Duration(members)*compareEach)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return now.Add(pause*3/4 + time.Duration(j.rnd.Int64N(int64(pause)/2)))
 }
 
 // compare exchanges all that is known with one member.

@@ -93,6 +93,12 @@
 // Trickle's interval, RFC 6206). A change of k thresholds waits only 1/k of what churn added, so a large change is never late.
 // Urgent changes go at once, but for a bucket of 10/s, burst 5.
 //
+// # Place
+//
+// A Coordinate puts a node into a space of five dimensions and a height in which distances are round trips (Dabek et al., Vivaldi, SIGCOMM 2004), from
+// what its links measure and the places that their far ends tell. It says about how far two nodes are that never measured each other, which is
+// enough to choose whom to measure. What one sample moves a node by is bounded, whatever its far end claims.
+//
 // # Invariants
 //
 //	L1  A lively link whose path dies at t is Down by t + MissedLimit·ActiveInterval + T, or half a round trip later, less a quarter of ActiveInterval, where the peer was heard until then;

@@ -9,8 +9,8 @@
 //
 // # What else all nodes hold
 //
-// Config.Shared, such as what became of tokens, goes to all nodes at once through the in-flight table, and is compared on new links and in the slow
-// round; see Shared.
+// Config.Shared, such as what became of tokens, goes to all nodes at once through the in-flight table, and is compared on new links and whenever
+// neighbours compare sums; see Shared.
 //
 // # Who takes part
 //

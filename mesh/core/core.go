@@ -95,6 +95,7 @@ type Core struct {
 	sweepAt      time.Time
 	introAt      time.Time
 	awaiting     []awaited // in the order of their versions
+	readyDirty   bool      // who waits may have waited long enough
 	askAt        time.Time // when nodes are next asked what they hold; zero: nobody needs to be
 	leaving      bool
 	computations uint64
@@ -488,6 +489,7 @@ func (c *Core) flushInterest(now time.Time) {
 	if !c.pace.flush(now) {
 		return
 	}
+	c.readyDirty = true
 	c.local.Expect(c.members + 1)
 	if body, whole, changed := c.local.Flush(); changed {
 		c.originate(now, wire.RecordInterest, body, whole)

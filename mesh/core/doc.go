@@ -8,11 +8,26 @@
 // enters the index. Records count while their origin is active: SWIM says alive, or a probed link to it works even where SWIM errs.
 // Those of nodes that are not active are kept for a while, since records may come before SWIM's news, and nodes come back.
 //
+// # Neighbours
+//
+// Up to Config.FullMesh nodes all are linked to each other. In a larger mesh each node chooses: the nearest, but for those that a neighbour chosen
+// already leads to about as well (nearLinks); some others by a hash, which stay the same and keep the mesh in one piece (randomLinks); and those that most of its
+// messages go to, as Traffic says, while they do (demandLinks). How far a node is tells the link to it where there is or was one, else the lesser of what
+// its network coordinate and the paths known let expect. Coordinates (latency.Coordinate) ride in links records. Choices come every few seconds at first and
+// ever more rarely as they settle. A node tells the far end of a link whether it needs it (KindNeed); one that neither end needs is closed. So a node has about
+// twice as many links as it chooses, besides those for traffic, and what it measures does not grow with the mesh.
+//
 // # How a record spreads
 //
-// Its origin pushes it to all neighbours at once. A neighbour passes it on to those that the sender does not reach itself, if it
-// is one of two relays that a hash chooses; so a full mesh sends every record once per node. SWIM packets announce the
-// version, and who lacks it asks. New links, push/pull and a slow round among neighbours compare whole digests.
+// A node pushes what is new to it to those neighbours whose shortest path from the record's origin leads through it; each works that out alone from the
+// distances that it keeps (route.Planner.Onward). Where all hold the same links, a record comes to every node once, by the shortest path there is. Where they do
+// not, because the very change is on its way, something may be missed, so a node has word of each record from one other neighbour as well, chosen by a hash, newsPause
+// later, and from some SWIM packets; who lacks it asks. A record that comes before any path from its origin is known is pushed once there is one.
+//
+// Neighbours compare what they hold by sums over 64 classes of origins, on new links and now and then; members do in push/pull. They tell each other what
+// they hold of the classes that differ alone, and send what the other lacks. A newcomer, to which nearly all differ, asks one neighbour for all.
+//
+// Changes of interest gather (pace.go): a burst of subscriptions at a node, or at every node, makes a bounded number of records.
 //
 // # Invariants
 //

@@ -42,7 +42,7 @@ func (c *Core) memberUp(now time.Time, e MemberUp) {
 	p.dialWait, p.fails, p.failedUntil = 0, 0, time.Time{}
 	p.dialAt = c.dialFrom(now, p)
 	c.do(Notice{What: "member joined", Peer: p.id, Text: p.meta.Name})
-	c.usableDirty, c.bootsDirty = true, true // the data plane is to know the run
+	c.usableDirty, c.bootsDirty, c.readyDirty = true, true, true // the data plane is to know the run
 	if !wasActive {
 		c.activate(p)
 	}
@@ -80,7 +80,7 @@ func (c *Core) activate(p *peer) {
 		}
 	}
 	c.payOwed(p)
-	c.usableDirty, c.bootsDirty, c.costsDirty = true, true, true
+	c.usableDirty, c.bootsDirty, c.costsDirty, c.readyDirty = true, true, true, true
 }
 
 // deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
@@ -91,7 +91,7 @@ func (c *Core) deactivate(p *peer) {
 	c.index.Remove(p.id)
 	p.reached = false
 	p.knows, p.asked, p.owed = 0, 0, wire.Stamp{}
-	c.usableDirty, c.bootsDirty, c.costsDirty, c.urgent = true, true, true, true
+	c.usableDirty, c.bootsDirty, c.costsDirty, c.readyDirty, c.urgent = true, true, true, true, true
 }
 
 func (c *Core) linkOpened(now time.Time, e LinkOpened) {

@@ -9,10 +9,12 @@ import (
 )
 
 // How nodes are asked which version of this node's interest they hold: all of them about every askPause at most, and a millisecond more for each, so
-// that subscriptions by the thousand cost a bounded number of frames; one that does not answer, again after askAgain.
+// that subscriptions by the thousand cost a bounded number of frames; from askMany on more yet, since every node may ask every other, and while bursts come
+// from everywhere, more again. One that does not answer is asked again after askAgain.
 const (
 	askPause = 30 * time.Millisecond
 	askEach  = time.Millisecond
+	askMany  = 250
 	askAgain = time.Second
 )
 
@@ -26,11 +28,15 @@ func (c *Core) awaitSpread(id uint64) {
 		version++ // if the flush finds nothing new, confirmSpread sees to it
 	}
 	c.awaiting = append(c.awaiting, awaited{id, version})
+	c.readyDirty = true
 }
 
 // confirmSpread tells those whose version is everywhere, and asks the nodes of which that is not known.
 func (c *Core) confirmSpread(now time.Time) {
-	c.askAt = time.Time{}
+	if len(c.awaiting) > 0 && !c.readyDirty && now.Before(c.askAt) {
+		return
+	}
+	c.askAt, c.readyDirty = time.Time{}, false
 	if len(c.awaiting) == 0 {
 		return
 	}
@@ -55,7 +61,8 @@ func (c *Core) confirmSpread(now time.Time) {
 		c.awaiting = slices.Delete(c.awaiting, 0, end)
 	}
 	if len(c.awaiting) > 0 && least < newest {
-		c.ask(now, newest, askPause+time.Duration(active)*askEach)
+		pause := time.Duration(active) * askEach * time.Duration(max(active, askMany)) / askMany
+		c.ask(now, newest, askPause+time.Duration(float64(pause)*c.pace.strain))
 	}
 }
 
@@ -123,6 +130,7 @@ func (c *Core) haveCame(e HaveCame) {
 	p := c.peers[e.Digest.From]
 	for _, entry := range e.Digest.Entries {
 		if p != nil && entry.Origin == c.self && entry.Kind == wire.RecordInterest && entry.Stamp.Boot == c.boot {
+			c.readyDirty = true
 			p.knows = max(p.knows, min(entry.Stamp.Version, c.version[wire.RecordInterest]))
 		}
 	}

@@ -15,7 +15,7 @@ const (
 	gossipNodes    = 3
 	pingEvery      = time.Second + 3*time.Microsecond
 	pushPullEvery  = 20 * time.Second
-	pushPullFree   = 32 // members up to which push/pull is not slowed
+	pushPullEach   = 330 * time.Millisecond // for each member, if that is more
 	suspicionMult  = 5
 	retransmitMult = 4
 	suspicionMost  = 6 // times the least time-out of a suspicion
@@ -335,11 +335,8 @@ func (m *members) ping() {
 
 // pushPull exchanges states with one member, the more seldom the more there are.
 func (m *members) pushPull() {
-	every := pushPullEvery
-	if m.count() > pushPullFree {
-		every *= time.Duration(math.Ceil(math.Log2(float64(m.count()))-math.Log2(pushPullFree)) + 1)
-	}
-	m.n.later(every, m.pushPull)
+	every := max(pushPullEvery, time.Duration(m.count())*pushPullEach)
+	m.n.later(every*3/4+m.n.upTo(every/2), m.pushPull)
 	m.compare()
 }
 
