@@ -243,6 +243,9 @@ func (c *chaos) idle() {
 // optimal checks that, a while after all is whole again, routes are about as short as they can be, given that costs count loss too.
 // Links that went down often are kept out for some time (latency, flaps).
 func (c *chaos) optimal() {
+	if c.adjust != nil {
+		return // not all links that the shortest paths are made of are chosen
+	}
 	network := c.script.network(c.t)
 	shortest := network.Oracle(0)
 	var detours []string

@@ -68,6 +68,7 @@ type Core struct {
 	choices  int                     // made so far
 	chooseAt time.Time
 	spareAt  time.Time
+	retryAt  time.Time // when one that could not be reached may be chosen again
 	hop      time.Duration
 	place    latency.Coordinate
 	told     wire.Place // as others know it
@@ -123,6 +124,7 @@ type peer struct {
 	demanded    bool      // this node's messages go there
 	fails       int       // dials in a row
 	failedUntil time.Time
+	failures    int // times that it was given up
 	place       wire.Place
 	placedAt    time.Time // when the link last moved this node's place
 	measured    uint32    // what the link cost when it was given up
@@ -272,6 +274,7 @@ func (c *Core) Next(now time.Time) time.Time {
 	earlier(c.nextDial())
 	earlier(c.chooseAt)
 	earlier(c.spareAt)
+	earlier(c.retryAt)
 	if at.Before(now) {
 		return now
 	}

@@ -36,7 +36,8 @@ const (
 	restAfter    = 10 * time.Second // a link that carried nothing for so long, and is as old, may be given up
 	measuredKept = 10 * time.Minute // how long it is known what a link cost that was given up
 	failsMost    = 3                // dials in a row that fail before another neighbour is chosen
-	failedKept   = 5 * time.Minute  // and how long the node is not chosen then
+	failedKept   = 20 * time.Second // and how long the node is not chosen then; twice as long each time
+	failedMost   = 10 * time.Minute // but no longer
 	placeEvery   = 500 * time.Millisecond
 	placePause   = 10 * time.Second // between two records that tell a new place alone; twice as long after each
 	placeRarely  = 10 * time.Minute // but no longer
@@ -101,7 +102,7 @@ func (c *Core) settleSize(now time.Time) {
 	clear(c.wanted)
 	clear(c.near)
 	clear(c.demands)
-	c.chooseAt, c.spareAt = time.Time{}, time.Time{}
+	c.chooseAt, c.spareAt, c.retryAt = time.Time{}, time.Time{}, time.Time{}
 	for _, p := range c.peers {
 		p.demanded = false
 		if p.member && p.link == 0 && !p.dialing {
@@ -123,9 +124,10 @@ func (c *Core) dialFrom(now time.Time, p *peer) time.Time {
 
 // choose chooses this node's neighbours in a large mesh, now and then.
 func (c *Core) choose(now time.Time) {
-	if !c.sparse || now.Before(c.chooseAt) {
+	if !c.sparse || now.Before(c.chooseAt) && (c.retryAt.IsZero() || now.Before(c.retryAt)) {
 		return
 	}
+	c.retryAt = time.Time{}
 	pause := chooseSoon << min(max(0, c.choices-chooseEarly), 10)
 	c.choices++
 	c.chooseAt = now.Add(c.jitter(min(pause, chooseRarely)))
@@ -414,6 +416,18 @@ func (c *Core) unchoose(now time.Time, p *peer) {
 	delete(c.near, p.id)
 	delete(c.demands, p.id)
 	p.demanded = false
+}
+
+// giveUp takes a neighbour of choice for one that cannot be reached, for a while.
+func (c *Core) giveUp(now time.Time, p *peer) {
+	wanted := c.wanted[p.id]
+	kept := c.jitter(min(failedKept<<min(p.failures, 10), failedMost))
+	p.failures++
+	p.failedUntil = now.Add(kept)
+	c.unchoose(now, p)
+	if wanted && (c.retryAt.IsZero() || p.failedUntil.Before(c.retryAt)) {
+		c.retryAt = p.failedUntil
+	}
 }
 
 // chooseBy has neighbours chosen after so long, if they would be later.

@@ -39,7 +39,7 @@ func (c *Core) memberUp(now time.Time, e MemberUp) {
 	}
 	p.member = true
 	p.knows, p.asked = 0, 0
-	p.dialWait, p.fails, p.failedUntil = 0, 0, time.Time{}
+	p.dialWait, p.fails, p.failedUntil, p.failures = 0, 0, time.Time{}, 0
 	p.dialAt = c.dialFrom(now, p)
 	c.do(Notice{What: "member joined", Peer: p.id, Text: p.meta.Name})
 	c.usableDirty, c.bootsDirty, c.readyDirty = true, true, true // the data plane is to know the run
@@ -185,6 +185,7 @@ func (c *Core) linkDown(now time.Time, p *peer, why string) {
 func (c *Core) linkUp(now time.Time, p *peer) {
 	wasActive := p.active()
 	p.up = true
+	p.failures = 0
 	c.ups++
 	// Not urgent: a node that joins brings up many links in a second, and each advertisement costs every node a signature check.
 	c.usableDirty, c.costsDirty = true, true
@@ -212,8 +213,7 @@ func (c *Core) dialEnded(now time.Time, e Dialed) {
 	p.dialWait = min(max(p.dialWait*3/2, dialFirst), dialMost)
 	p.dialAt = now.Add(c.jitter(p.dialWait))
 	if p.fails++; p.fails >= failsMost && c.sparse && c.ups > 0 { // else it is this node that nobody reaches
-		p.failedUntil = now.Add(failedKept)
-		c.unchoose(now, p)
+		c.giveUp(now, p)
 	}
 }
 
