@@ -268,10 +268,22 @@ func TestModelAgreesWithRealNodes(t *testing.T) {
 	for _, c := range []struct {
 		what        string
 		model, real []time.Duration
-	}{{"spread", m.spread, r.spread}, {"joined", m.joined, r.joined}, {"cut", m.cut, r.cut}} {
+	}{{"spread", m.spread, r.spread}, {"joined", m.joined, r.joined}} {
 		t.Logf("%s: model %v, real %v", c.what, c.model, c.real)
 		agree(t, c.what+" median s", middle(c.model), middle(c.real), 0.4)
 	}
+	// When an idle link is asked next is anywhere in its interval, and the cuts are few.
+	t.Logf("cut: model %v, real %v", m.cut, r.cut)
+	if off := mean(m.cut) - mean(r.cut); off > 1.5 || off < -1.5 {
+		t.Errorf("a cut is found %.1f s later in the model", off)
+	}
+}
+
+func mean(d []time.Duration) (seconds float64) {
+	for _, x := range d {
+		seconds += x.Seconds() / float64(len(d))
+	}
+	return seconds
 }
 
 func middle(d []time.Duration) float64 {
