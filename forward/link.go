@@ -206,6 +206,7 @@ func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
 			if l.ackNear(head, m.Payload, leave) {
 				return nil
 			}
+		default:
 		}
 		return l.sendControl(head, m.Payload)
 	}

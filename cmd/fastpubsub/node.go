@@ -56,12 +56,17 @@ const heapFloor = 24 << 20
 // subscriptions, which are no garbage.
 const gcPercent = 50
 
-// Run runs the node until the context ends.
-func (c *nodeCommand) Run(ctx context.Context, std streams) error {
-	defer runtime.KeepAlive(make([]byte, heapFloor))
+// collectAt sets when the collector runs; the heap's floor, which it returns, must stay alive.
+func collectAt() (floor []byte) {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	return make([]byte, heapFloor)
+}
+
+// Run runs the node until the context ends.
+func (c *nodeCommand) Run(ctx context.Context, std streams) error {
+	defer runtime.KeepAlive(collectAt())
 	join, secret, err := seeds(c.Join)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package route
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -61,9 +62,7 @@ func (m model) alter(t *rapid.T, db *Database, nodes []wire.NodeID) {
 		return
 	}
 	vector := map[wire.NodeID]uint32{}
-	for to, cost := range m[id] {
-		vector[to] = cost
-	}
+	maps.Copy(vector, m[id])
 	for range rapid.IntRange(0, 3).Draw(t, "entries") {
 		to := rapid.SampledFrom(nodes).Draw(t, "to")
 		if to == id {

@@ -1,6 +1,10 @@
 package route
 
-import "github.com/fastpubsub/fastpubsub/mesh/wire"
+import (
+	"slices"
+
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
+)
 
 // Since compares the table with the one before it, given the links lost in between (Planner.Lost). Of the destinations that are reachable now, broken
 // are those that were not, or whose path has lost a link; left are those whose path is another though every link of it is still there.
@@ -52,8 +56,7 @@ func (t *Table) along(ok func(i, parent int32) bool) []bool {
 		if at != none {
 			known = verdict[at]
 		}
-		for k := len(climbed) - 1; k >= 0; k-- {
-			v := climbed[k]
+		for _, v := range slices.Backward(climbed) {
 			if parent := t.parent[v]; parent != none && !ok(v, parent) {
 				known = no
 			}

@@ -69,15 +69,14 @@ func TestBurstsEverywhere(t *testing.T) {
 		}
 		return sent
 	}
-	var rate int
 	for range 20 {
-		rate = second(true)
+		second(true)
 	}
 	total := 0
 	for range 10 {
 		total += second(true)
 	}
-	if rate = total / 10; rate > 2*interestMost || rate < interestMost/8 {
+	if rate := total / 10; rate > 2*interestMost || rate < interestMost/8 {
 		t.Errorf("%d bytes a second after 20 s of bursts", rate)
 	}
 	for range 30 {

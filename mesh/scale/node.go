@@ -139,7 +139,7 @@ func (n *node) step() {
 		batch = append(batch, core.Polled{})
 	}
 	now := n.time()
-	n.World.steps++
+	n.steps++
 	began := n.clock()
 	effects := n.core.Step(now, batch)
 	next := n.core.Next(now).Sub(epoch())
@@ -169,15 +169,15 @@ func (w *World) clock() time.Duration {
 func (n *node) carryOut(e core.Effect) {
 	switch e := e.(type) {
 	case core.Dial:
-		n.dial(n.World.number[e.Peer])
+		n.dial(n.number[e.Peer])
 	case core.CloseLink:
-		if l := n.links[n.World.number[e.Peer]]; l != nil && l.number[l.end(n)] == e.Link {
-			n.closeTo(n.World.number[e.Peer])
+		if l := n.links[n.number[e.Peer]]; l != nil && l.number[l.end(n)] == e.Link {
+			n.closeTo(n.number[e.Peer])
 		}
 	case core.Probe:
-		n.probe(n.World.number[e.Peer], e.Seq)
+		n.probe(n.number[e.Peer], e.Seq)
 	case core.SendControl:
-		n.send(n.World.number[e.To], e.Frame)
+		n.send(n.number[e.To], e.Frame)
 	case core.Announce:
 		n.rumours.Add(e.Entry)
 		n.swim.rouse()
@@ -185,7 +185,7 @@ func (n *node) carryOut(e core.Effect) {
 		n.table, n.usable = e.Table, e.Usable
 		n.cost.Tables++
 	case core.Introduce:
-		n.swim.meet(n.World.number[e.Peer])
+		n.swim.meet(n.number[e.Peer])
 	case core.Notice:
 		n.cost.note(e.What)
 	case core.Impostor:
@@ -288,7 +288,7 @@ func (n *node) hop(to wire.NodeID, seen map[int]bool) *link {
 		if _, ok := slices.BinarySearch(n.usable, id); !ok {
 			continue
 		}
-		if j := n.World.number[id]; n.links[j] != nil && !seen[j] {
+		if j := n.number[id]; n.links[j] != nil && !seen[j] {
 			return n.links[j]
 		}
 	}

@@ -170,8 +170,8 @@ func (r *trial) size() {
 		links += len(n.links)
 	}
 	r.row.Links = float64(links) / float64(r.alive())
-	if r.Trial.Memory != nil {
-		r.row.Memory = float64(r.Trial.Memory()) / float64(r.alive())
+	if r.Memory != nil {
+		r.row.Memory = float64(r.Memory()) / float64(r.alive())
 	}
 }
 
@@ -328,7 +328,7 @@ func channelName(prefix string, k int) string {
 
 // spf is how long routes take to compute over what the nodes have told: anew, and when one link has changed. The least of several times.
 func (r *trial) spf() (whole, change time.Duration) {
-	if r.Trial.Clock == nil {
+	if r.Clock == nil {
 		return 0, 0
 	}
 	db := route.NewDatabase()
@@ -347,15 +347,15 @@ func (r *trial) spf() (whole, change time.Duration) {
 	planner := route.NewPlanner(self)
 	planner.Compute(db)
 	for k := range 7 {
-		began := r.Trial.Clock()
+		began := r.Clock()
 		route.Compute(self, db)
-		whole = min(whole, r.Trial.Clock()-began)
+		whole = min(whole, r.Clock()-began)
 		vector := slices.Clone(links[other])
 		vector[k%len(vector)].Cost *= 2
 		db.Set(other, vector)
-		began = r.Trial.Clock()
+		began = r.Clock()
 		planner.Compute(db)
-		change = min(change, r.Trial.Clock()-began)
+		change = min(change, r.Clock()-began)
 	}
 	return whole, change
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -86,7 +87,7 @@ func TestSipper(t *testing.T) {
 		stopped := &sipper{Conn: near, begin: begin, end: make(chan struct{}), done: done}
 		close(done)
 		near.Close()
-		if _, err := stopped.Read(make([]byte, 1)); err != io.ErrClosedPipe {
+		if _, err := stopped.Read(make([]byte, 1)); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("got %v", err)
 		}
 	})
