@@ -187,6 +187,9 @@ func (n *Node) publishRoutes(e core.PublishRoutes) {
 func (n *Node) linkEvent(e forward.Event) {
 	switch e := e.(type) {
 	case forward.Opened:
+		for known := n.newestBoot.Load(); e.Link.Boot > known && !n.newestBoot.CompareAndSwap(known, e.Link.Boot); {
+			known = n.newestBoot.Load()
+		}
 		n.post(core.LinkOpened{Peer: e.Link.Peer, Boot: e.Link.Boot, Link: e.Link.Number, Renews: e.Link.Renews})
 	case forward.Closed:
 		n.log.Debug().Err(e.Err).Msg("link ended")
@@ -268,13 +271,13 @@ func (n *Node) control(from wire.NodeID, frame []byte) error {
 	return nil
 }
 
-// futureMost is how far ahead of this node's clock a run of another may begin.
+// futureMost is how far ahead of this node's clock a run of another may begin, or of the run of a node that it has had a link with: this node's own clock may be wrong.
 const futureMost = 24 * time.Hour
 
 // verified leaves out records that are not newer than what is held, or cannot be meant, and checks the signatures of the others. What is wrong is counted
 // against who sent it, or signed it.
 func (n *Node) verified(from wire.NodeID, records []wire.Record) ([]wire.Record, error) {
-	last := uint64(time.Now().Add(futureMost).UnixMilli())
+	last := max(uint64(time.Now().UnixMilli()), n.newestBoot.Load()) + uint64(futureMost.Milliseconds())
 	fresh := records[:0]
 	for _, r := range records {
 		n.mu.Lock()

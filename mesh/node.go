@@ -93,6 +93,8 @@ type Node struct {
 	dials     context.Context //nolint:containedctx // ends with the loop; dials in progress hang on it
 	endDials  context.CancelFunc
 
+	newestBoot atomic.Uint64 // of the nodes that this one has had links with
+
 	ready  atomic.Bool            // once Ready has said so
 	client atomic.Pointer[string] // where clients connect
 
