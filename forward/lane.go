@@ -132,14 +132,18 @@ func (l *Link) use(at time.Time) {
 	}
 }
 
-// refit moves what is left to the front of a buffer that fits what is expected next. It never more than doubles, so that a
-// frame's length has to be earned by its bytes.
+// refit moves what is left to the front of a buffer that fits what is expected next. Beyond what a burst takes it is at most twice as long as what has come of a
+// frame, so that its length has to be earned by its bytes.
 func (p *bufferPool) refit(buf, rest []byte, need int, full bool) ([]byte, int) {
 	size := idleBuffer
 	if full || len(buf) > idleBuffer && len(rest) > 0 {
 		size = busyBuffer
 	}
-	size = max(size, min(need, 2*len(buf)))
+	earned := 2 * len(rest)
+	if size == busyBuffer {
+		earned = max(earned, 2*busyBuffer) // the largest message, without another copy
+	}
+	size = max(size, min(need, earned))
 	if size > len(buf) || size < len(buf) && len(rest) < size/2 {
 		next := p.lend(size)
 		have := copy(next, rest)
