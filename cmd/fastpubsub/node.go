@@ -118,12 +118,8 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	}
 	member.apply = func(next *trust.Credentials) error { return c.turn(next, node, authority) }
 	var server *wsgate.Server
-	describe := func() any {
-		view, _ := node.View()
-		return nodeView{view, server.Stats()}
-	}
 	server, err = wsgate.New(wsgate.Config{
-		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: describe, Edges: edgesOf(node), Logger: log, Version: versionText(),
+		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: func() any { return viewOf(node, server) }, Edges: edgesOf(node), Logger: log, Version: versionText(),
 		TLS: security.config, Limits: c.limits(), Rates: c.rates(), Timing: wsgate.Timing{Request: c.HandshakeTimeout, Spread: c.DrainSpread},
 		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
@@ -142,6 +138,11 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 type nodeView struct {
 	mesh.View
 	Clients wsgate.Stats `json:"clients"`
+}
+
+func viewOf(node *mesh.Node, server *wsgate.Server) nodeView {
+	view, _ := node.View()
+	return nodeView{view, server.Stats()}
 }
 
 // edgesOf lists the nodes that clients can connect to: those with an address for clients that a route leads to, and the node itself.
