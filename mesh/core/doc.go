@@ -19,7 +19,7 @@
 //
 // # How a record spreads
 //
-// A node pushes what is new to it to those neighbours whose shortest path from the record's origin leads through it; each works that out alone from the
+// A node pushes its own records to all its neighbours, and others' that are new to it to those neighbours whose shortest path from the record's origin leads through it; each works that out alone from the
 // distances that it keeps (route.Planner.Onward). Where all hold the same links, a record comes to every node once, by the shortest path there is. Where they do
 // not, because the very change is on its way, something may be missed, so a node has word of each record from one other neighbour as well, chosen by a hash, newsPause
 // later, and from some SWIM packets; who lacks it asks. A record that comes before any path from its origin is known is pushed once there is one.

@@ -129,7 +129,8 @@ func (c *Core) spread(now time.Time, r wire.Record, from wire.NodeID) {
 }
 
 // pushOn pushes records of a node on, at the end of the step; false if no path is known from there, and so nobody whom this node is to push to. A neighbour
-// that no path leads to either gets everything: nobody else may reach it.
+// that no path leads to either gets everything: nobody else may reach it. All neighbours get what is this node's own: when links break, others' paths may not
+// be what they seem.
 func (c *Core) pushOn(origin, from wire.NodeID, raws ...[]byte) (reached bool) {
 	c.followLinks()
 	onward, reached := c.planner.Onward(origin)
@@ -137,7 +138,7 @@ func (c *Core) pushOn(origin, from wire.NodeID, raws ...[]byte) (reached bool) {
 		if !p.up || p.id == from || p.id == origin {
 			continue
 		}
-		if _, is := slices.BinarySearch(onward, p.id); is || !c.planner.Reaches(p.id) {
+		if _, is := slices.BinarySearch(onward, p.id); is || origin == c.self || !c.planner.Reaches(p.id) {
 			c.pushes[p.id] = append(c.pushes[p.id], raws...)
 		}
 	}
