@@ -86,6 +86,25 @@ func BenchmarkTriePutDelete(b *testing.B) {
 	}
 }
 
+// BenchmarkTrieMemory is what 100,000 patterns take beyond their texts, which whoever parsed them keeps as well.
+func BenchmarkTrieMemory(b *testing.B) {
+	for _, format := range []string{"room%d.temperature", "room%d.#"} {
+		b.Run(format, func(b *testing.B) {
+			patterns := make([]Pattern, 100_000)
+			for i := range patterns {
+				patterns[i] = mustParse(b, fmt.Sprintf(format, i))
+			}
+			for b.Loop() {
+				trie, empty := new(Trie[*int]), heapInUse()
+				for _, p := range patterns {
+					trie.Put(p, nil)
+				}
+				b.ReportMetric(float64(heapInUse()-empty)/float64(trie.Len()), "B/pattern")
+			}
+		})
+	}
+}
+
 // benchmarkMatch looks the names up in an order that no cache foresees and checks the number of matches of each.
 func benchmarkMatch(b *testing.B, trie *Trie[int], names []string, matchesEach int) {
 	matches, i := 0, 0

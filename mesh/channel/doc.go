@@ -37,7 +37,7 @@
 //
 // # The trie
 //
-// [Trie] keeps exact patterns, most of what clients ask for, in a hash map by name. The others form a radix tree
+// [Trie] keeps exact patterns, most of what clients ask for, in a [Table], a hash table by name. The others form a radix tree
 // (Morrison, "PATRICIA", J. ACM 15(4), 1968) over the bytes of their texts, wildcards included. The children of a node
 // start with different bytes, so a step finds a child by a bit test and a population count, and the many "p*" that one
 // place may hold are found by walking the token's bytes once, not by trying each. A name goes on to at most four
@@ -45,8 +45,9 @@
 //
 // # Ownership
 //
-// Patterns are immutable values that keep no caller's memory alive. A Trie belongs to its owner, who locks it:
-// Get, Match, All and Len may run side by side, but not beside Put or Delete.
+// Patterns are immutable values that keep no caller's memory alive. Put and Delete of a Trie or a Table are for one goroutine
+// at a time, which is for its owner to see to. All else may be called by any number of others meanwhile: it takes no lock
+// and never waits, on the way from wherever a message comes to whoever wants it.
 //
 // # Invariants
 //
@@ -63,4 +64,7 @@
 //  7. Every tree node but the root holds a pattern or has two or more children: at most two nodes for each pattern. The
 //     tree's shape depends on the patterns stored, not on their history; an empty Trie holds nothing. Memory follows
 //     the number of patterns down as well as up.
+//  8. What is stored from before a call of Get, Match or All until after it is found, and what is at no time meanwhile is
+//     not. Get, and Match for one pattern, see a change as a whole or not at all. Match and All see changes of several
+//     patterns in no stated order.
 package channel

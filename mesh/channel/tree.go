@@ -3,15 +3,18 @@ package channel
 import (
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
-// wildTree is the radix tree of the patterns with wildcards.
+// wildTree is the radix tree of the patterns with wildcards. A change makes new nodes from the root down to its place and then
+// puts the new root in the place of the old one, so a reader has the tree as it was when he started.
 type wildTree[V any] struct {
-	root node[V] // label "", no entry: a pattern is never empty
-	size int     // patterns stored
+	root atomic.Pointer[node[V]] // label "", no entry: a pattern is never empty; nil for an empty tree
+	size atomic.Int64            // patterns stored
 }
 
-// node is one node of the tree. It stands for the labels from the root down to its own, put together.
+// node is one node of the tree. It stands for the labels from the root down to its own, put together. Whoever may reach it
+// finds it as it was made, children included.
 type node[V any] struct {
 	entry[V]            // the pattern that ends here, if any
 	label    string     // bytes below the parent; a piece of a pattern's text, so it keeps at most MaxNameLen bytes alive
@@ -19,60 +22,118 @@ type node[V any] struct {
 	children []*node[V] // in the order of firsts
 }
 
-// path is the way to a node: of a stored pattern the parent is never nil, and the grandparent is where the parent is
-// the root.
-type path[V any] struct {
-	grandparent, parent, node *node[V]
+// entry is a stored pattern with its value; the zero entry is none. It has the pattern so that a match hands out the
+// stored text, never the caller's name.
+type entry[V any] struct {
+	pattern Pattern
+	value   V
+}
+
+func (e *entry[V]) present() bool { return e.pattern != Pattern{} }
+
+func (t *wildTree[V]) get(p Pattern) (v V, found bool) {
+	n := t.root.Load()
+	for rest := p.text; n != nil && rest != ""; {
+		if n = n.child(rest[0]); n == nil || !strings.HasPrefix(rest, n.label) {
+			return v, false
+		}
+		rest = rest[len(n.label):]
+	}
+	if n == nil || !n.present() {
+		return v, false
+	}
+	return n.value, true
 }
 
 func (t *wildTree[V]) put(e entry[V]) {
-	n := &t.root
-	for rest := e.pattern.text; rest != ""; {
-		child := n.child(rest[0])
-		if child == nil {
-			child = &node[V]{label: rest}
-			n.attach(child)
-		}
-		shared := sharedPrefix(child.label, rest)
-		if shared < len(child.label) {
-			child = child.split(shared)
-			n.replace(child)
-		}
-		n, rest = child, rest[shared:]
+	root := t.root.Load()
+	if root == nil {
+		root = &node[V]{}
 	}
-	if !n.present() {
-		t.size++
+	root, added := root.with(e, e.pattern.text)
+	t.root.Store(root)
+	if added {
+		t.size.Add(1)
 	}
-	n.entry = e
 }
 
 func (t *wildTree[V]) delete(p Pattern) bool {
-	way, found := t.find(p)
-	if !found {
+	root := t.root.Load()
+	if root == nil {
 		return false
 	}
-	way.node.entry = entry[V]{}
-	t.size--
-	way.parent.mend(way.node)
-	if way.grandparent != nil {
-		// The parent may have lost a child just now, and with it its reason to be (invariant 7).
-		way.grandparent.mend(way.parent)
+	left := root.without(p.text)
+	if left == nil {
+		return false
 	}
+	if len(left.children) == 0 {
+		left = nil
+	}
+	t.root.Store(left)
+	t.size.Add(-1)
 	return true
 }
 
-// find walks to the node that holds p. Where there is none, it ends at a node without an entry.
-func (t *wildTree[V]) find(p Pattern) (way path[V], found bool) {
-	way.node = &t.root
-	for rest := p.text; rest != ""; {
-		child := way.node.child(rest[0])
-		if child == nil || !strings.HasPrefix(rest, child.label) {
-			return path[V]{node: &t.root}, false
-		}
-		way = path[V]{grandparent: way.parent, parent: way.node, node: child}
-		rest = rest[len(child.label):]
+// with is n with an entry of whose pattern rest lies below n, and whether there was none under this pattern. n stays as it is.
+func (n *node[V]) with(e entry[V], rest string) (changed *node[V], added bool) {
+	made := *n
+	if rest == "" {
+		made.entry = e
+		return &made, !n.present()
 	}
-	return way, way.node.present()
+	child := n.child(rest[0])
+	if child == nil {
+		made.attach(&node[V]{entry: e, label: rest})
+		return &made, true
+	}
+	shared := sharedPrefix(child.label, rest)
+	if shared < len(child.label) {
+		child = child.split(shared)
+	}
+	child, added = child.with(e, rest[shared:])
+	made.replace(child)
+	return &made, added
+}
+
+// without is n without the entry of whose pattern rest lies below n, or nil if there is none. n stays as it is. What is left may
+// be against invariant 7.
+func (n *node[V]) without(rest string) *node[V] {
+	made := *n
+	if rest == "" {
+		made.entry = entry[V]{}
+		if !n.present() {
+			return nil
+		}
+		return &made
+	}
+	child := n.child(rest[0])
+	if child == nil || !strings.HasPrefix(rest, child.label) {
+		return nil
+	}
+	left := child.without(rest[len(child.label):])
+	if left == nil {
+		return nil
+	}
+	if left = left.mended(); left == nil {
+		made.detach(rest[0])
+	} else {
+		made.replace(left)
+	}
+	return &made
+}
+
+// mended is what there must be in the place of n, which may have lost its pattern or a child, for invariant 7: n, its only child, or nil for
+// nothing.
+func (n *node[V]) mended() *node[V] {
+	switch {
+	case n.present() || len(n.children) > 1:
+		return n
+	case len(n.children) == 0:
+		return nil
+	}
+	only := *n.children[0]
+	only.label = n.label + only.label
+	return &only
 }
 
 // match visits the patterns at and below n that match name, the labels above n having taken its first at bytes.
@@ -130,49 +191,41 @@ func (n *node[V]) child(c byte) *node[V] {
 	return n.children[n.firsts.rank(c)]
 }
 
-// attach adds a child whose first byte no other child has.
+// attach adds a child whose first byte no other child has. n is nobody else's yet, and so below, but its children may be.
 func (n *node[V]) attach(child *node[V]) {
 	first := child.label[0]
-	n.children = slices.Insert(n.children, n.firsts.rank(first), child)
+	at, before := n.firsts.rank(first), n.children
+	n.children = make([]*node[V], len(before)+1)
+	copy(n.children, before[:at])
+	n.children[at] = child
+	copy(n.children[at+1:], before[at:])
 	n.firsts.flip(first)
 }
 
-// detach removes a child.
-func (n *node[V]) detach(child *node[V]) {
-	first := child.label[0]
-	i := n.firsts.rank(first)
+// detach removes the child whose label starts with first.
+func (n *node[V]) detach(first byte) {
+	at, before := n.firsts.rank(first), n.children
 	n.firsts.flip(first)
-	if n.children = slices.Delete(n.children, i, i+1); len(n.children) == 0 {
-		n.children = nil
+	if n.children = nil; len(before) > 1 {
+		n.children = make([]*node[V], len(before)-1)
+		copy(n.children, before[:at])
+		copy(n.children[at:], before[at+1:])
 	}
 }
 
 // replace puts child in the place of the child with the same first byte.
 func (n *node[V]) replace(child *node[V]) {
+	n.children = slices.Clone(n.children)
 	n.children[n.firsts.rank(child.label[0])] = child
 }
 
-// split cuts n's label after its first k bytes and returns the new node that stands for them, with n as its only child.
+// split is n cut after the first k bytes of its label: a node that stands for them, with the rest as its only child.
 func (n *node[V]) split(k int) *node[V] {
+	lower := *n
+	lower.label = n.label[k:]
 	upper := &node[V]{label: n.label[:k]}
-	n.label = n.label[k:]
-	upper.attach(n)
+	upper.attach(&lower)
 	return upper
-}
-
-// mend restores invariant 7 at child, a child of n that may have lost its pattern or one of its own children.
-func (n *node[V]) mend(child *node[V]) {
-	if child.present() {
-		return
-	}
-	switch len(child.children) {
-	case 0:
-		n.detach(child)
-	case 1:
-		only := child.children[0]
-		only.label = child.label + only.label
-		n.replace(only)
-	}
 }
 
 // sharedPrefix is the length of the longest common prefix of a and b.

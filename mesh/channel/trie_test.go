@@ -122,6 +122,30 @@ func TestTrieAgainstModel(t *testing.T) {
 	})
 }
 
+// TestTrieRootsStay: what a reader has of the tree stays as it is, whatever is done to the trie.
+func TestTrieRootsStay(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var trie Trie[int]
+		type snapshot struct {
+			root  *node[int]
+			shape string
+		}
+		var taken []snapshot
+		for i := range rapid.IntRange(1, 40).Draw(t, "changes") {
+			if p := drawPattern(t); !trie.Delete(p) || rapid.Bool().Draw(t, "again") {
+				trie.Put(p, i)
+			}
+			text, _ := shape(trie.wild.root.Load())
+			taken = append(taken, snapshot{trie.wild.root.Load(), text})
+		}
+		for i, s := range taken {
+			if now, _ := shape(s.root); now != s.shape {
+				t.Fatalf("after change %d the tree was %s, and that became %s", i, s.shape, now)
+			}
+		}
+	})
+}
+
 func TestTrieAllOrder(t *testing.T) {
 	var trie Trie[int]
 	for text := range strings.FieldsSeq("b.> z a.b> a.* a a.b* b.# a.b.c a.# a.*.c > # * ab*") {
@@ -211,8 +235,8 @@ func TestTrieGivesMemoryBack(t *testing.T) { // invariant 7
 	}
 	trie.Delete(patterns[0])
 	trie.Delete(patterns[1])
-	if trie.exact.entries != nil || trie.exact.peak != 0 || trie.wild.root.children != nil || trie.Len() != 0 {
-		t.Errorf("an emptied trie holds %+v", trie)
+	if trie.exact.chains.Load() != nil || trie.wild.root.Load() != nil || trie.Len() != 0 {
+		t.Error("an emptied trie holds something")
 	}
 }
 
@@ -254,22 +278,25 @@ func checkShape(t *rapid.T, trie *Trie[int]) {
 	for p, v := range trie.All() {
 		fresh.Put(p, v)
 	}
-	got, nodes := shape(&trie.wild.root)
-	if want, _ := shape(&fresh.wild.root); got != want {
+	got, nodes := shape(trie.wild.root.Load())
+	if want, _ := shape(fresh.wild.root.Load()); got != want {
 		t.Fatalf("shape %s, fresh %s", got, want)
 	}
-	if nodes-1 > 2*trie.wild.size {
-		t.Fatalf("%d nodes below the root for %d patterns: %s", nodes-1, trie.wild.size, got)
+	if size := int(trie.wild.size.Load()); nodes-1 > 2*size {
+		t.Fatalf("%d nodes below the root for %d patterns: %s", nodes-1, size, got)
 	}
-	if (len(trie.exact.entries) == 0) != (trie.exact.entries == nil) {
-		t.Fatal("an empty map is kept")
+	if (trie.exact.Len() == 0) != (trie.exact.chains.Load() == nil) {
+		t.Fatal("empty chains are kept")
 	}
 }
 
 // shape writes the tree below n as label=pattern(children), and counts its nodes with n.
 func shape(n *node[int]) (text string, nodes int) {
+	if n == nil {
+		return "", 1 // the root that an empty tree need not have
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s=%s(", n.label, n.pattern)
+	fmt.Fprintf(&b, "%s=%s:%d(", n.label, n.pattern, n.value)
 	nodes = 1
 	for _, child := range n.children {
 		below, count := shape(child)
