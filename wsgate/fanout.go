@@ -28,12 +28,7 @@ func (h *Hub) Queue(m channel.Message) int {
 
 // deliver is Queue with an empty fanout to work in, in which it leaves the outboxes that are owed a flush.
 func (h *Hub) deliver(m channel.Message, f *fanout) int {
-	h.mu.RLock()
-	if t := h.tenants[m.Tenant]; t != nil {
-		t.interests.Match(m.Channel, f.visit)
-		f.collect()
-	}
-	h.mu.RUnlock()
+	h.look(m.Tenant, func(t *tenant) { f.collect(t, m.Channel) })
 
 	if m.Batch && f.longest(m) > min(largestBatch, h.maxFrame) {
 		return h.deliverSingly(m)
@@ -109,12 +104,11 @@ func (h *Hub) deliverOne(m channel.Message, f *fanout, room int) int {
 }
 
 // Wants reports whether a connection has a subscription that matches a channel.
-func (h *Hub) Wants(tenant, name string) (wanted bool) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if t := h.tenants[tenant]; t != nil {
-		t.interests.Match(name, func(_ channel.Pattern, in *interest) { wanted = wanted || len(in.subscriptions) > 0 })
-	}
+func (h *Hub) Wants(tenantName, name string) (wanted bool) {
+	h.look(tenantName, func(t *tenant) {
+		wanted = false
+		t.interests.Match(name, func(_ channel.Pattern, in *interest) { wanted = wanted || in.roster.live.Load() > 0 })
+	})
 	return wanted
 }
 
@@ -176,28 +170,40 @@ func (f *fanout) reset() {
 	}
 }
 
-// collect finds the targets behind the matched interests. Hub.mu is held for reading.
-func (f *fanout) collect() {
+// collect finds the targets behind the interests in a channel, in the course of a look.
+func (f *fanout) collect(t *tenant, name string) {
+	if len(f.matched) > 0 {
+		f.reset()
+	}
+	t.interests.Match(name, f.visit)
 	if len(f.matched) == 1 {
-		set := f.grow(0, f.matched[0])
-		for _, s := range f.matched[0].subscriptions {
-			f.targets = append(f.targets, target{s.to, set, s.policy})
+		set, places := f.grow(0, f.matched[0]), f.matched[0].roster.all()
+		for i := range places {
+			if s := places[i].Load(); s != nil {
+				f.targets = append(f.targets, target{s.to, set, policy(s.policy.Load())})
+			}
 		}
 		return
 	}
 	for _, in := range f.matched {
 		fresh := -1 // the set of those who match by this interest first
-		for _, s := range in.subscriptions {
+		places := in.roster.all()
+		for i := range places {
+			s := places[i].Load()
+			if s == nil {
+				continue
+			}
+			p := policy(s.policy.Load())
 			if at, known := f.index[s.to]; known {
 				f.targets[at].set = f.grow(f.targets[at].set, in)
-				f.targets[at].policy = max(f.targets[at].policy, s.policy)
+				f.targets[at].policy = max(f.targets[at].policy, p)
 				continue
 			}
 			if fresh < 0 {
 				fresh = f.grow(0, in)
 			}
 			f.index[s.to] = len(f.targets)
-			f.targets = append(f.targets, target{s.to, fresh, s.policy})
+			f.targets = append(f.targets, target{s.to, fresh, p})
 		}
 	}
 }

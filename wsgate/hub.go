@@ -17,39 +17,16 @@ type HubConfig struct {
 // Hub holds the subscriptions of this node's connections and hands messages to them. It is safe for concurrent use.
 type Hub struct {
 	maxFrame int
+	tenants  channel.Table[*tenant] // changed under mu
+	fanouts  sync.Pool              // of *fanout
+
+	_ [64]byte // what every publisher reads keeps off the cache lines that others write to
+
 	tooLarge atomic.Uint64
-	fanouts  sync.Pool // of *fanout
 	due      dueList
 
-	mu      sync.RWMutex
-	tenants map[string]*tenant
-	held    int // subscriptions
-}
-
-// tenant holds the interests of one tenant; there is none without interests. Hub.mu guards it.
-type tenant struct {
-	name      string
-	interests channel.Trie[*interest]
-}
-
-// interest is a (tenant, pattern) with local subscribers, or whose end the overlay has yet to hear of. Hub.mu guards it.
-type interest struct {
-	tenant        *tenant
-	pattern       channel.Pattern
-	subscriptions []*subscription
-
-	announced  bool     // what the overlay was told last
-	announcing bool     // somebody is in settle with it
-	settled    []func() // to be called when he is done
-}
-
-// subscription is one connection's share in an interest.
-type subscription struct {
-	to *subscriber
-	of *interest
-	at int // position in of.subscriptions; Hub.mu guards it
-
-	policy policy // Hub.mu guards it
+	mu   sync.Mutex // for changes; who only reads the tenants and what they hold goes without (see look)
+	held int        // subscriptions
 }
 
 // subscriber is a connection as the Hub sees it.
@@ -63,7 +40,7 @@ type subscriber struct {
 
 // NewHub returns an empty Hub.
 func NewHub(cfg HubConfig) *Hub {
-	h := &Hub{maxFrame: cfg.MaxFrame, tenants: map[string]*tenant{}}
+	h := &Hub{maxFrame: cfg.MaxFrame}
 	if h.maxFrame <= 0 {
 		h.maxFrame = 1 << 20
 	}
@@ -86,8 +63,8 @@ func (h *Hub) subscribe(to *subscriber, tenantName string, p channel.Pattern, li
 	if in == nil {
 		in = h.add(tenantName, p)
 	}
-	s := &subscription{to: to, of: in, at: len(in.subscriptions)}
-	in.subscriptions = append(in.subscriptions, s)
+	s := &subscription{to: to, of: in}
+	in.roster.add(s)
 	if to.held == nil {
 		to.held = map[*interest]*subscription{}
 	}
@@ -98,8 +75,6 @@ func (h *Hub) subscribe(to *subscriber, tenantName string, p channel.Pattern, li
 
 // holds tells whether the subscriber has such a subscription.
 func (h *Hub) holds(to *subscriber, tenantName string, p channel.Pattern) bool {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
 	in := h.find(tenantName, p)
 	return in != nil && to.held[in] != nil
 }
@@ -112,8 +87,7 @@ func (h *Hub) unsubscribe(to *subscriber, tenantName string, p channel.Pattern) 
 	if in == nil || to.held[in] == nil {
 		return nil
 	}
-	to.held[in].remove()
-	h.held--
+	h.remove(to.held[in])
 	delete(to.held, in)
 	return in
 }
@@ -122,8 +96,7 @@ func (h *Hub) unsubscribe(to *subscriber, tenantName string, p channel.Pattern) 
 func (h *Hub) leave(to *subscriber, announce announcer) {
 	for in, s := range to.held {
 		h.mu.Lock()
-		s.remove()
-		h.held--
+		h.remove(s)
 		h.mu.Unlock()
 		h.settle(in, announce, nil)
 	}
@@ -132,15 +105,15 @@ func (h *Hub) leave(to *subscriber, announce announcer) {
 
 // subscriptions is the number of subscriptions held.
 func (h *Hub) subscriptions() int {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	return h.held
 }
 
-// find is the interest in p, or nil. h.mu is held.
+// find is the interest in p, or nil.
 func (h *Hub) find(tenantName string, p channel.Pattern) *interest {
-	t := h.tenants[tenantName]
-	if t == nil {
+	t, found := h.tenants.Get(tenantName)
+	if !found {
 		return nil
 	}
 	in, _ := t.interests.Get(p)
@@ -149,26 +122,14 @@ func (h *Hub) find(tenantName string, p channel.Pattern) *interest {
 
 // add makes an interest in p, without subscriptions. h.mu is held.
 func (h *Hub) add(tenantName string, p channel.Pattern) *interest {
-	t := h.tenants[tenantName]
-	if t == nil {
+	t, found := h.tenants.Get(tenantName)
+	if !found {
 		t = &tenant{name: tenantName}
-		h.tenants[tenantName] = t
+		h.tenants.Put(tenantName, t)
 	}
 	in := &interest{tenant: t, pattern: p}
 	t.interests.Put(p, in)
 	return in
-}
-
-// remove takes a subscription out of its interest. Hub.mu is held.
-func (s *subscription) remove() {
-	all := s.of.subscriptions
-	end := len(all) - 1
-	moved := all[end]
-	all[s.at], all[end] = moved, nil
-	moved.at = s.at
-	if s.of.subscriptions = all[:end]; end == 0 {
-		s.of.subscriptions = nil
-	}
 }
 
 // announcer tells the overlay that an interest came or went; Broker.SetInterest is one.
@@ -196,7 +157,7 @@ func (h *Hub) announceAll(in *interest, announce announcer, then func()) (settle
 		return nil
 	}
 	in.announcing = true
-	for in.announced != (len(in.subscriptions) > 0) {
+	for in.announced != (in.roster.live.Load() > 0) {
 		in.announced = !in.announced
 		wanted := in.announced
 		h.mu.Unlock()
@@ -205,7 +166,7 @@ func (h *Hub) announceAll(in *interest, announce announcer, then func()) (settle
 	}
 	in.announcing = false
 	settled, in.settled = in.settled, nil
-	if len(in.subscriptions) == 0 {
+	if in.roster.live.Load() == 0 {
 		h.forget(in)
 	}
 	return settled
@@ -219,6 +180,6 @@ func (h *Hub) forget(in *interest) {
 	}
 	t.interests.Delete(in.pattern)
 	if t.interests.Len() == 0 {
-		delete(h.tenants, t.name)
+		h.tenants.Delete(t.name)
 	}
 }

@@ -116,8 +116,8 @@ func TestHubModel(t *testing.T) {
 		for _, s := range subs {
 			h.leave(s, func(string, channel.Pattern, bool) {})
 		}
-		if len(h.tenants) != 0 || h.held != 0 {
-			t.Fatalf("left over: %d tenants, %d subscriptions", len(h.tenants), h.held)
+		if h.tenants.Len() != 0 || h.held != 0 {
+			t.Fatalf("left over: %d tenants, %d subscriptions", h.tenants.Len(), h.held)
 		}
 	})
 }
@@ -247,7 +247,7 @@ func TestInterestOrder(t *testing.T) {
 	for i := range all {
 		checkAlternation(t, calls[i], false)
 	}
-	if len(h.tenants) != 0 {
+	if h.tenants.Len() != 0 {
 		t.Error("interests left over")
 	}
 }

@@ -127,8 +127,8 @@ func inWorld(t *testing.T, cfg Config, test func(t *testing.T, w *world)) {
 		if err := <-w.ended; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
-		if n := w.hub.subscriptions(); n != 0 || len(w.hub.tenants) != 0 {
-			t.Errorf("invariant 7: %d subscriptions, %d tenants left", n, len(w.hub.tenants))
+		if n := w.hub.subscriptions(); n != 0 || w.hub.tenants.Len() != 0 {
+			t.Errorf("invariant 7: %d subscriptions, %d tenants left", n, w.hub.tenants.Len())
 		}
 		if open := server.Stats().Connections; open != 0 {
 			t.Errorf("%d connections open at the end", open)

@@ -42,13 +42,15 @@ func (h *Hub) setPolicy(s *subscription, p policy) {
 	if !s.to.picky {
 		s.to.picky = true
 		for _, other := range s.to.held {
-			other.policy = dropOldestToo
+			other.policy.Store(uint32(dropOldestToo))
 		}
+		// Who sees the policy of s but not yet those of the others has to look again: they go before it (see Hub.look).
+		s.of.tenant.turns.Add(1)
 	}
 	if p == dropOldest {
 		p = dropOldestToo
 	}
-	s.policy = p
+	s.policy.Store(uint32(p))
 }
 
 // channelName names a channel of a tenant.
