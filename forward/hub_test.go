@@ -98,4 +98,3 @@ func (h *hub) spread(tb testing.TB, m *wire.Message) {
 		h.flights.acknowledged(id, &wire.Ack{Boot: 1, OriginBoot: 1, Floor: newest, Newest: newest})
 	}
 }
-

@@ -28,8 +28,11 @@ func TestUselessConnections(t *testing.T) {
 		}
 		w.dial("llps.v1").ask("PING", "PONG")
 		time.Sleep(time.Minute + 10*time.Second)
-		if s := w.server.Stats(); s.Useless != 4 || len(w.server.knocks.waiting) != 0 {
-			t.Errorf("%d useless, %d wait", s.Useless, len(w.server.knocks.waiting))
+		w.server.knocks.mu.Lock()
+		wait := len(w.server.knocks.waiting)
+		w.server.knocks.mu.Unlock()
+		if s := w.server.Stats(); s.Useless != 4 || wait != 0 {
+			t.Errorf("%d useless, %d wait", s.Useless, wait)
 		}
 	})
 }
