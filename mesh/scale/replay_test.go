@@ -1,3 +1,7 @@
+//go:build !race
+
+// One goroutine, and no races to look for in what takes ten times as long with them.
+
 package scale
 
 import (
