@@ -32,6 +32,7 @@ type node struct {
 	addr string
 
 	mu    sync.Mutex
+	first net.Listener // for the first start
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -55,9 +56,15 @@ func (w *twins) AfterSpread(func()) {}
 func startTwins(t *testing.T) *twins {
 	t.Helper()
 	w := &twins{t: t}
-	for i := range w.nodes {
+	for i := range w.nodes { // both, before any of them runs and reads of the other
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
 		w.hubs[i] = wsgate.NewHub(wsgate.HubConfig{})
-		w.nodes[i] = &node{addr: "127.0.0.1:0"}
+		w.nodes[i] = &node{addr: l.Addr().String(), first: l}
+	}
+	for i := range w.nodes {
 		w.start(i)
 		t.Cleanup(func() { w.halt(i) })
 	}
@@ -80,13 +87,12 @@ func (w *twins) start(i int) {
 		w.t.Error(err)
 		return
 	}
-	l, err := net.Listen("tcp", n.addr)
-	if err != nil {
-		w.t.Error(err)
-		return
-	}
-	if strings.HasSuffix(n.addr, ":0") { // only before anybody else reads it
-		n.addr = l.Addr().String()
+	l := n.first
+	if n.first = nil; l == nil {
+		if l, err = net.Listen("tcp", n.addr); err != nil {
+			w.t.Error(err)
+			return
+		}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop, n.ended = stop, make(chan error, 1)
