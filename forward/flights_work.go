@@ -109,7 +109,7 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 		m.AddAge(now.Sub(r.Item.born))
 		m.Avoid = o.judge.Avoid()
 		if r.Tries%2 == 1 && !left {
-			m.Avoid = o.judge.Detour(way)
+			m.Avoid = o.judge.Detour(r.Tries, way)
 		}
 		d := wire.Destination{ID: o.id, Seq: r.Seq, Back: r.Back, Ahead: r.Ahead, Boot: uint16(o.table.Boot)}
 		switch err := f.endpoint.forwarder.offer(&m, d); {

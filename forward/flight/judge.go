@@ -13,6 +13,8 @@ const (
 	penaltyMost  = 5 * time.Minute  // doubled up to this each time that they are found again soon after
 	penaltyKept  = 4                // within this many penalties after one
 
+	futileFor = time.Second // before other ways are tried again
+
 	lostLeast = 3  // messages lost, among others that came through, that condemn a path,
 	lostShare = 20 // if they are this part of those that came
 )
@@ -32,7 +34,9 @@ type Judge struct {
 
 	suspecting bool          // some of avoid are merely suspected
 	answerable time.Time     // nothing sent on the way without them is acknowledged before
-	futile     bool          // the destination has not answered on another way either, and nothing was heard since
+	detoured   bool          // single messages have taken other ways of late
+	patience   time.Duration // what an acknowledgement may take on the way tried now, at least
+	futile     time.Time     // until then no other way is tried: the destination has not answered on any
 	found      []wire.NodeID // relays found; avoid again once a suspicion proves wrong
 	until      time.Time     // when they are given another chance; zero: there are none
 	pardoned   time.Time     // when some last were
@@ -61,7 +65,7 @@ func (j *Judge) Route(now time.Time, way Way) {
 	}
 	plain, _, _ := way(nil)
 	if !slices.Equal(plain, j.plain) {
-		j.plain, j.futile, j.lost, j.came = plain, false, 0, 0
+		j.plain, j.futile, j.lost, j.came = plain, time.Time{}, 0, 0
 	}
 	relays := plain
 	j.named = slices.ContainsFunc(plain, func(id wire.NodeID) bool { return slices.Contains(j.avoid, id) })
@@ -77,14 +81,14 @@ func (j *Judge) Route(now time.Time, way Way) {
 
 // Missed takes note of a message, last sent then, that was not acknowledged in time, and reports whether messages take another way from now on.
 func (j *Judge) Missed(now, sent time.Time, way Way) (changed bool) {
-	if sent.Before(j.since) {
-		return false // it went another way
+	if sent.Before(j.since) || j.suspecting && now.Sub(sent) < j.patience {
+		return false // it went another way, or that is longer than the time-out knows
 	}
 	j.decay(now)
 	j.lost++
 	silent := !j.heard.After(sent)
 	switch {
-	case silent && j.futile:
+	case silent && now.Before(j.futile):
 		return false
 	case !silent && (j.lost < lostLeast || j.lost*lostShare < j.came):
 		return false
@@ -103,11 +107,12 @@ func (j *Judge) leave(now time.Time, silent bool, way Way) (changed bool) {
 	case ok && silent:
 		j.avoid, j.suspecting = avoid, true
 		j.answerable = now.Add(2 * takes * 3 / 4)
+		j.patience = 2*takes*5/4 + 2*AckDelay
 	case ok:
 		j.avoid = avoid
 		j.condemn(now)
 	case j.suspecting: // nothing comes back whichever way it goes: the destination itself is silent
-		j.futile = true
+		j.futile = now.Add(futileFor)
 		j.avoid, j.suspecting = j.found, false
 	default:
 		return false
@@ -118,35 +123,50 @@ func (j *Judge) leave(now time.Time, silent bool, way Way) (changed bool) {
 
 // around is the avoided relays and those of the present path; nil if that has none, or they are too many.
 func (j *Judge) around() []wire.NodeID {
-	avoid := slices.Clone(j.avoid)
-	for _, id := range j.relays {
-		if !slices.Contains(avoid, id) {
-			avoid = append(avoid, id)
-		}
-	}
+	avoid := with(j.avoid, j.relays)
 	if len(j.relays) == 0 || len(avoid) > wire.MaxAvoid {
 		return nil
 	}
 	return avoid
 }
 
-// Detour is the relays that a message is to avoid which was not acknowledged in time on the present path: those of that path too, if there is another.
-func (j *Judge) Detour(way Way) []wire.NodeID {
-	if avoid := j.around(); avoid != nil {
-		if _, _, ok := way(avoid); ok {
-			return avoid
+// with is a new list of both, none twice.
+func with(avoid, relays []wire.NodeID) []wire.NodeID {
+	avoid = slices.Clone(avoid)
+	for _, id := range relays {
+		if !slices.Contains(avoid, id) {
+			avoid = append(avoid, id)
 		}
 	}
-	return j.Avoid()
+	return avoid
+}
+
+// Detour is the relays that a message is to avoid which was not acknowledged after so many tries on the present path: those of that path too, then those of the
+// next, and so on, as far as there are other paths.
+func (j *Judge) Detour(tries int, way Way) []wire.NodeID {
+	avoid := j.Avoid()
+	relays := j.relays
+	for range (tries + 1) / 2 {
+		more := with(avoid, relays)
+		next, _, ok := way(more)
+		if len(relays) == 0 || len(more) > wire.MaxAvoid || !ok {
+			break
+		}
+		avoid, relays, j.detoured = more, next, true
+	}
+	return avoid
 }
 
 // Heard takes note that an acknowledgement came, which freed so many messages.
 func (j *Judge) Heard(now time.Time, freed int, way Way) {
 	j.decay(now)
 	j.came += float64(freed)
-	j.heard, j.futile = now, false
+	j.heard, j.futile = now, time.Time{}
 	switch {
 	case !j.suspecting:
+		j.detoured = false
+		return
+	case now.Before(j.answerable) && j.detoured: // perhaps of a message that went yet another way
 		return
 	case now.Before(j.answerable): // it was merely late
 		j.avoid, j.suspecting = j.found, false
@@ -165,7 +185,7 @@ func (j *Judge) condemn(now time.Time) {
 	default:
 		j.penalty = penaltyFirst
 	}
-	j.found, j.suspecting = j.avoid, false
+	j.found, j.suspecting, j.detoured = j.avoid, false, false
 	j.until = now.Add(j.penalty)
 	j.lost, j.came = 0, 0
 }

@@ -93,15 +93,46 @@ func TestLateRelay(t *testing.T) {
 	c.heard(700, 5, 7) // later than 60 ms there and back, less a quarter
 }
 
+// An acknowledgement of a message that took a way of its own does not speak for the relays.
+func TestDetourDoesNotAcquit(t *testing.T) {
+	c := newTrial(t, []wire.NodeID{7}, []wire.NodeID{8}, nil)
+	c.missed(300, 100, true, 7)
+	if got := c.Detour(1, c.way); !slices.Equal(got, []wire.NodeID{7, 8}) {
+		t.Fatalf("the detour avoids %v", got)
+	}
+	c.missed(600, 300, true, 7, 8)
+	c.heard(605, 1, 7, 8)
+	c.heard(900, 1, 7, 8)
+	if c.until.IsZero() {
+		t.Error("they are not condemned")
+	}
+}
+
 // A destination that answers on no way is not held against relays, and messages do not rush from one way to another.
 func TestSilentDestination(t *testing.T) {
 	c := newTrial(t, []wire.NodeID{7}, nil)
 	c.missed(300, 100, true, 7)
+	c.missed(390, 300, false, 7) // the other way takes longer
 	c.missed(600, 300, false)
 	c.missed(900, 600, false)
-	c.heard(2000, 9)
-	c.missed(2400, 2100, true, 7) // but now it has spoken
+	if got := c.Detour(1, c.way); !slices.Equal(got, []wire.NodeID{7}) {
+		t.Errorf("a message sent again avoids %v", got)
+	}
+	c.missed(1700, 1000, true, 7) // after a while there may be another way
+	c.missed(2000, 1700, false)
+	c.heard(2100, 9)
+	c.missed(2400, 2150, true, 7) // and now it has spoken
 	c.heard(2600, 9, 7)
+}
+
+// A message that is sent again and again tries one way after the other.
+func TestDetoursGoFurther(t *testing.T) {
+	c := newTrial(t, []wire.NodeID{7}, []wire.NodeID{8, 9}, []wire.NodeID{3}, nil)
+	for tries, want := range [][]wire.NodeID{{}, {7}, {7}, {7, 8, 9}, {7, 8, 9}, {7, 8, 9, 3}, {7, 8, 9, 3}, {7, 8, 9, 3}} {
+		if got := c.Detour(tries, c.way); !slices.Equal(got, want) {
+			t.Errorf("after %d tries: %v, want %v", tries, got, want)
+		}
+	}
 }
 
 // Relays one after the other are found out, as far as there are ways around them.
@@ -127,7 +158,7 @@ func TestSelectiveRelay(t *testing.T) {
 		c.heard(i*10, 1)
 	}
 	for i := range lostLeast + 1 { // they fade
-		if got := c.Detour(c.way); !slices.Equal(got, []wire.NodeID{7}) {
+		if got := c.Detour(1, c.way); !slices.Equal(got, []wire.NodeID{7}) {
 			t.Errorf("a message sent again avoids %v", got)
 		}
 		now := 1000 + 10*i
@@ -174,7 +205,7 @@ func TestJudgeNamesWhatItMay(t *testing.T) {
 			}
 			avoid := j.Avoid()
 			plain, _, _ := w.way(nil)
-			if len(avoid) > wire.MaxAvoid || len(j.Detour(w.way)) > wire.MaxAvoid {
+			if len(avoid) > wire.MaxAvoid || len(j.Detour(rapid.IntRange(0, 9).Draw(t, "tries"), w.way)) > wire.MaxAvoid {
 				t.Fatalf("avoids %v", avoid)
 			}
 			if avoid != nil && !slices.ContainsFunc(plain, func(id wire.NodeID) bool { return slices.Contains(avoid, id) }) {
