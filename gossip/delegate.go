@@ -3,6 +3,7 @@ package gossip
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 	"github.com/hashicorp/memberlist"
@@ -11,12 +12,13 @@ import (
 // delegate is what memberlist calls. Its slices are reused after a call, so what is kept is parsed or copied.
 type delegate struct{ g *Gossip }
 
-// NodeMeta describes this node.
+// NodeMeta describes this node, anew each time.
 func (d *delegate) NodeMeta(int) []byte {
 	meta := d.g.cfg.Meta
+	meta.Edition = d.g.edition.Add(1)
 	meta.Leaving = d.g.leaving.Load()
 	meta.Client = *d.g.client.Load()
-	return wire.AppendMeta(nil, &meta)
+	return wire.AppendMeta(nil, &meta, d.g.cfg.Advertise, d.g.cfg.Key)
 }
 
 // NotifyMsg takes user data off a packet: an announcement.
@@ -52,13 +54,14 @@ func (d *delegate) MergeRemoteState(b []byte, _ bool) {
 	}
 }
 
-// NotifyAlive refuses members whose description is not sound.
+// NotifyAlive refuses members whose description is not sound, or not theirs.
 func (d *delegate) NotifyAlive(n *memberlist.Node) error {
-	_, err := memberOf(n)
+	addr, err := addrOfNode(n)
 	if err != nil {
 		d.g.stats.Refused.Add(1)
+		return err
 	}
-	return err
+	return d.g.described.check(n.Name, n.Meta, addr, time.Now())
 }
 
 // NotifyJoin tells of a new member.
@@ -72,6 +75,7 @@ func (d *delegate) NotifyUpdate(n *memberlist.Node) {
 	if err != nil || m.ID == d.g.cfg.Meta.ID {
 		return
 	}
+	d.g.described.live(n.Name, true)
 	d.g.known.seen(m)
 	d.g.cfg.Emit(Joined{m})
 }
@@ -82,22 +86,25 @@ func (d *delegate) NotifyLeave(n *memberlist.Node) {
 	if err != nil || m.ID == d.g.cfg.Meta.ID {
 		return
 	}
+	d.g.described.live(n.Name, false)
 	// memberlist knows whether a node left or died but does not tell; leaving nodes say so beforehand.
 	d.g.known.lost(m, m.Leaving)
 	d.g.cfg.Emit(Left{ID: m.ID, Boot: m.Boot, Graceful: m.Leaving})
 }
 
 func memberOf(n *memberlist.Node) (Member, error) {
-	meta, err := wire.ParseMeta(n.Meta)
+	meta, err := parseMember(n.Name, n.Meta)
 	if err != nil {
 		return Member{}, err
 	}
-	if n.Name != memberName(meta.ID, meta.Boot) {
-		return Member{}, fmt.Errorf("%w: name %.40q", wire.ErrMeta, n.Name)
-	}
+	addr, err := addrOfNode(n)
+	return Member{Meta: meta, Addr: addr}, err
+}
+
+func addrOfNode(n *memberlist.Node) (netip.AddrPort, error) {
 	ip, ok := netip.AddrFromSlice(n.Addr)
 	if !ok || n.Port == 0 {
-		return Member{}, fmt.Errorf("%w: address %v:%d", wire.ErrMeta, n.Addr, n.Port)
+		return netip.AddrPort{}, fmt.Errorf("%w: address %v:%d", wire.ErrMeta, n.Addr, n.Port)
 	}
-	return Member{Meta: meta, Addr: netip.AddrPortFrom(ip.Unmap(), n.Port)}, nil
+	return netip.AddrPortFrom(ip.Unmap(), n.Port), nil
 }

@@ -7,6 +7,12 @@
 // flapping; the later boot replaces the earlier one, whose death is then nobody's. SWIM says who exists. It never says
 // which paths work: links are probed by their own ends.
 //
+// What SWIM says of a run is signed by that node (wire.Meta): its description and its address, and of two descriptions the later edition counts. So a member cannot say
+// where another is, what it is called, where it takes clients, or that it restarted or is about to leave. Signatures are checked once for each description, and
+// so many a second at most; what came in vain comes again with the next push/pull. The rest of SWIM is any member's to say: that another
+// is suspect, dead, or gone, under any incarnation. A node refutes that, unless the incarnation is the highest there is; then SWIM has it for dead until it forgets
+// the run, after GossipToTheDeadTime. Therefore links that work outvote SWIM (package mesh/core), and only a signed description makes a leave a graceful one.
+//
 // # What spreads
 //
 // SWIM packets carry announcements: Digest frames with the newest (origin, kind, boot, version) that this node knows of, each sent a
@@ -30,6 +36,6 @@
 //
 //  1. No callback of memberlist calls back into memberlist, and none waits for anything that does.
 //  2. Packets hold at most PacketBytes; metadata at most wire.MaxMeta.
-//  3. A member whose metadata does not parse, or does not match its name, is refused.
+//  3. A member whose metadata does not parse, or does not match its name, or is not signed by it for its address, is refused.
 //  4. Run leaves gracefully, then returns after its goroutines have ended.
 package gossip

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log"
@@ -49,11 +50,12 @@ type Member struct {
 
 // Config is what gossip needs. Fields without a default must be set.
 type Config struct {
-	Meta      wire.Meta      // of this node
-	Advertise netip.AddrPort // of this node
-	Seeds     []string       // host:port of live members, resolved at each try
-	Keys      [][]byte       // 32 bytes each: packets and streams are sealed with the first and may be with any; default in the clear
-	KnownFile string         // where members last known are kept; default nowhere
+	Meta      wire.Meta          // of this node
+	Key       ed25519.PrivateKey // which signs it
+	Advertise netip.AddrPort     // of this node
+	Seeds     []string           // host:port of live members, resolved at each try
+	Keys      [][]byte           // 32 bytes each: packets and streams are sealed with the first and may be with any; default in the clear
+	KnownFile string             // where members last known are kept; default nowhere
 	Log       zerolog.Logger
 	Strangers zerolog.Logger // where packets under other keys are told of; it may leave out most
 	Rand      *rand.Rand     // default seeded at random
@@ -77,6 +79,9 @@ type Stats struct {
 	Garbage                                  atomic.Uint64 // packets and streams that are not SWIM's
 	Unsealed                                 atomic.Uint64 // packets that no key of this node opens
 	Refused                                  atomic.Uint64 // members with bad descriptions
+	Forged                                   atomic.Uint64 // descriptions that are not by the node that they are of
+	Unchecked                                atomic.Uint64 // descriptions that came when too many were to be checked
+	Crowded                                  atomic.Uint64 // members beyond membersMost
 	Malformed                                atomic.Uint64 // user data that does not parse
 	Problems                                 atomic.Uint64 // errors that memberlist logged
 }
@@ -88,6 +93,8 @@ type Gossip struct {
 	keys      *memberlist.Keyring // nil: all is in the clear
 	announce  *announcements
 	known     *known
+	described *descriptions
+	edition   atomic.Uint32 // of this node's description
 	stats     Stats
 	list      *memberlist.Memberlist
 	leaving   atomic.Bool
@@ -106,6 +113,9 @@ func New(cfg Config) (*Gossip, error) {
 	if cfg.Write == nil || cfg.Dial == nil || cfg.Emit == nil || cfg.Sums == nil || !cfg.Advertise.IsValid() {
 		return nil, errors.New("gossip: config lacks a callback or an address")
 	}
+	if len(cfg.Key) != ed25519.PrivateKeySize || wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)) != cfg.Meta.ID {
+		return nil, errors.New("gossip: the key is not that of the node described")
+	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	}
@@ -117,6 +127,7 @@ func New(cfg Config) (*Gossip, error) {
 	g := &Gossip{cfg: cfg, announce: newAnnouncements(cfg.Meta.ID), changed: make(chan struct{}, 1)}
 	g.client.Store(&cfg.Meta.Client)
 	g.known = newKnown(&g.cfg)
+	g.described = newDescriptions(&g.stats, cfg.Log)
 	g.transport = newTransport(&g.cfg, &g.stats)
 	if len(cfg.Keys) > 0 {
 		var err error

@@ -3,6 +3,7 @@ package gossip
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -35,6 +36,22 @@ type member struct {
 	exchange int
 }
 
+// keyFor is the key of the node with this number, below 64.
+func keyFor(number int) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(number)}, ed25519.SeedSize))
+}
+
+func idFor(number int) wire.NodeID { return wire.IDOf(keyFor(number).Public().(ed25519.PublicKey)) }
+
+// numbers are those of nodes by ID.
+var numbers = sync.OnceValue(func() map[wire.NodeID]int {
+	of := map[wire.NodeID]int{}
+	for number := range 64 {
+		of[idFor(number)] = number
+	}
+	return of
+})
+
 func addrOf(number int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(number)}), port)
 }
@@ -46,7 +63,7 @@ func startMember(t *testing.T, n *simnet.Net, number int, boot uint64, options .
 	addr := addrOf(number)
 	host := n.Host(addr.Addr().String())
 	m := &member{
-		id: wire.NodeID(number), done: make(chan struct{}),
+		id: idFor(number), done: make(chan struct{}),
 		alive: map[wire.NodeID]uint64{}, heard: map[wire.NodeID]wire.Stamp{},
 	}
 	packets, err := host.ListenPacket(addr.String())
@@ -58,7 +75,7 @@ func startMember(t *testing.T, n *simnet.Net, number int, boot uint64, options .
 		t.Fatal(err)
 	}
 	cfg := Config{
-		Meta: wire.Meta{ID: m.id, Boot: boot, Name: fmt.Sprint("n", number)}, Advertise: addr, Log: zerolog.Nop(),
+		Meta: wire.Meta{ID: m.id, Boot: boot, Name: fmt.Sprint("n", number)}, Key: keyFor(number), Advertise: addr, Log: zerolog.Nop(),
 		Rand: rand.New(rand.NewPCG(1, uint64(number))),
 		Write: func(b []byte, _ wire.NodeID, to net.Addr) error {
 			_, err := packets.WriteTo(b, to)
@@ -116,12 +133,12 @@ func (m *member) emit(e Event) {
 	switch e := e.(type) {
 	case Joined:
 		m.alive[e.Member.ID] = e.Member.Boot
-		m.events = append(m.events, fmt.Sprintf("join %d.%d", uint64(e.Member.ID), e.Member.Boot))
+		m.events = append(m.events, fmt.Sprintf("join %d.%d", numbers()[e.Member.ID], e.Member.Boot))
 	case Left:
 		if m.alive[e.ID] == e.Boot {
 			delete(m.alive, e.ID)
 		}
-		m.events = append(m.events, fmt.Sprintf("leave %d.%d %v", uint64(e.ID), e.Boot, e.Graceful))
+		m.events = append(m.events, fmt.Sprintf("leave %d.%d %v", numbers()[e.ID], e.Boot, e.Graceful))
 	case Announced:
 		for _, entry := range e.Digest.Entries {
 			m.heard[entry.Origin] = entry.Stamp
@@ -289,7 +306,7 @@ func TestRestartIsNoFlapping(t *testing.T) {
 		eventually(t, 5*time.Second, "the new run is known", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return a.alive[3] == 2
+			return a.alive[idFor(3)] == 2
 		})
 		time.Sleep(60 * time.Second)
 		if a.others() != 2 || b.others() != 2 || c.others() != 2 {

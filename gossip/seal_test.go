@@ -23,7 +23,7 @@ func keyOf(n byte) []byte { return bytes.Repeat([]byte{n}, 32) }
 func idle(t *testing.T, options ...option) (*Gossip, error) {
 	t.Helper()
 	cfg := Config{
-		Meta: wire.Meta{ID: 1, Boot: 1, Name: "n"}, Advertise: addrOf(1), Emit: func(Event) {}, Sums: func() []byte { return nil },
+		Meta: wire.Meta{ID: idFor(1), Boot: 1, Name: "n"}, Key: keyFor(1), Advertise: addrOf(1), Emit: func(Event) {}, Sums: func() []byte { return nil },
 		Write: func([]byte, wire.NodeID, net.Addr) error { return nil }, Dial: func(context.Context, net.Addr) (net.Conn, error) { return nil, net.ErrClosed },
 	}
 	for _, o := range options {

@@ -52,7 +52,7 @@ func (c *cluster) infiltrate(i, joins int) *liar {
 		c.t.Fatal(err)
 	}
 	l.gossip, err = gossip.New(gossip.Config{
-		Meta: wire.Meta{ID: l.Self(), Boot: 1, Name: fmt.Sprint("n", i)}, Advertise: netip.MustParseAddrPort(ip + ":7946"),
+		Meta: wire.Meta{ID: l.Self(), Boot: 1, Name: fmt.Sprint("n", i)}, Key: l.key, Advertise: netip.MustParseAddrPort(ip + ":7946"),
 		Seeds: []string{ipOf(joins) + ":7946"}, Log: zerolog.Nop(), Dial: l.DialStream, Emit: l.met,
 		Write: func(b []byte, _ wire.NodeID, addr net.Addr) error { return l.WritePacket(b, addr) },
 		Sums:  func() []byte { return nil },

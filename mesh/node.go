@@ -202,7 +202,7 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	n.log = cfg.Log.With().Str("node", n.meta.Name).Logger()
 	rnd := rand.New(rand.NewPCG(cfg.Seed, uint64(n.meta.ID)))
 	g := gossip.Config{
-		Meta: n.meta, Advertise: advertise, Seeds: cfg.Join, Keys: cfg.Trust.SWIMKeys(), Log: n.log, Strangers: strangers,
+		Meta: n.meta, Key: cfg.Identity.Key, Advertise: advertise, Seeds: cfg.Join, Keys: cfg.Trust.SWIMKeys(), Log: n.log, Strangers: strangers,
 		Rand:  rand.New(rand.NewPCG(cfg.Seed, ^uint64(n.meta.ID))),
 		Write: n.writePacket, Dial: n.endpoint.DialStream, Emit: n.gossipEvent, Sums: n.sums,
 	}

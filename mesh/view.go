@@ -40,6 +40,9 @@ func (n *Node) View() (v View, ok bool) {
 	v.Dropped["swim_unsealed"] = stats.Unsealed.Load()
 	v.Dropped["swim_queue"] = stats.PacketsDropped.Load()
 	v.Dropped["swim_refused"] = stats.Refused.Load()
+	v.Dropped["swim_forged"] = stats.Forged.Load()
+	v.Dropped["swim_unchecked"] = stats.Unchecked.Load()
+	v.Dropped["swim_crowded"] = stats.Crowded.Load()
 	v.Dropped["swim_malformed"] = stats.Malformed.Load()
 	maps.Copy(v.Counters, map[string]uint64{
 		"originated": counters.Originated.Load(), "relayed": counters.Relayed.Load(), "delivered": counters.Delivered.Load(),

@@ -25,13 +25,13 @@ const (
 
 // What SWIM's messages take, in bytes: as memberlist encodes them for names and descriptions such as ours.
 const (
-	aliveBytes   = 165
+	aliveBytes   = 254
 	suspectBytes = 90
 	compound     = 2 // per message on a packet that has several
 	packetHead   = 8
 	pingBytes    = 113
 	pongBytes    = 18
-	memberBytes  = 165 // one member in a push/pull
+	memberBytes  = 254 // one member in a push/pull
 )
 
 type status uint8

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"runtime"
 	"slices"
 	"testing"
@@ -55,7 +56,7 @@ func TestAllocationBounds(t *testing.T) {
 		{"digest, 65,536 claimed", parseDigest, slices.Concat(unhex(t, "03 00 00 00 00 00 00 00 01 80 80 04"), junk)},
 		{"digest, 2^64-1 claimed", parseDigest, slices.Concat(unhex(t, "03 00 00 00 00 00 00 00 01 ff ff ff ff ff ff ff ff ff 01"), junk)},
 		{"digest, 65,536", parseDigest, AppendDigest(nil, KindDigest, &digest)},
-		{"meta, name of 2^64-1 claimed", parseMeta, slices.Concat(unhex(t, "01 00 00 00 00 00 00 00 01 01 ff ff ff ff ff ff ff ff ff 01"), junk)},
+		{"meta, name of 2^64-1 claimed", parseMeta, slices.Concat([]byte{2}, testKey(0).Public().(ed25519.PublicKey), unhex(t, "01 00 ff ff ff ff ff ff ff ff ff 01"), junk)},
 		{"meta of a megabyte", parseMeta, make([]byte, 1<<20)},
 		{"probe of a megabyte", parseProbe, make([]byte, 1<<20)},
 		{"frame of 2^32-1 claimed", parseFrame, slices.Concat(unhex(t, "ff ff ff ff 0f"), junk)},

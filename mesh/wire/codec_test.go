@@ -174,7 +174,7 @@ func TestLargestFits(t *testing.T) {
 		{"digest", AppendDigest(nil, KindDigest, &digest), MaxControlFrame},
 		{"record", AppendRecords(nil, record.Raw), MaxControlFrame},
 		{"links", AppendLinks(nil, links), MaxRecordBody},
-		{"meta", AppendMeta(nil, &meta), MaxMeta},
+		{"meta", appendMeta(nil, &meta), MaxMeta},
 	} {
 		if len(test.bytes) > test.limit {
 			t.Errorf("%s of %d bytes, at most %d", test.name, len(test.bytes), test.limit)

@@ -87,13 +87,16 @@
 //
 // # Meta
 //
-//	version 1 | id 8 | boot uvarint | name text | region text | client address text |
-//	flags 1 (bit 0: located, bit 1: leaving, no others) | only if located: lat 4, lon 4 (0.0001°, signed)
+//	version 1 | public key 32 | boot uvarint | edition uvarint (below 2^32) | name text | region text | client address text |
+//	flags 1 (bit 0: located, bit 1: leaving, no others) | only if located: lat 4, lon 4 (0.0001°, signed) | signature 64
+//
+// The signature is over the 19 bytes "fastpubsub meta v1\x00", the IP address at which SWIM has the node (16 bytes, IPv4 mapped into IPv6), its port (2) and all
+// that stands before the signature. So only a node itself can say that a run of it is alive, and where. Descriptions of one run are ordered by edition.
 //
 // # Invariants
 //
 //  1. No parser panics, reads past its input, or allocates more than a small multiple of it.
-//  2. A parser takes exactly what the appender writes; trailing bytes are an error, except after Meta, which may grow.
+//  2. A parser takes exactly what the appender writes; trailing bytes are an error, except before the signature of a Meta, which may grow.
 //  3. Everything over the limits of this package is refused with an error that wraps ErrLimit.
 //  4. A frame and the byte slices of a Message point into the input, without capacity beyond their bytes; who keeps them
 //     copies them. All else that parsers return owns its memory.

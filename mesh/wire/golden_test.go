@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -63,10 +64,12 @@ func vectors() []vector {
 	probe := Probe{Kind: KindProbe, Seq: 7, Token: 1_700_000_000_123_456_789}
 	echo := Probe{Kind: KindEcho, Seq: 1<<32 - 2, Token: -2, Held: 1500 * time.Microsecond}
 	meta := Meta{
-		ID: 0x0102030405060708, Boot: 300, Name: "zürich-1", Region: "eu", Client: "[::1]:8080",
+		ID: IDOf(testKey(0).Public().(ed25519.PublicKey)), Boot: 300, Edition: 129, Name: "zürich-1", Region: "eu", Client: "[::1]:8080",
 		Located: true, Lat: 47.3769, Lon: -122.4194,
 	}
-	leaving := Meta{ID: 1, Boot: 1, Leaving: true, Located: true, Lat: 1, Lon: -1}
+	bareMeta := Meta{ID: meta.ID, Boot: 1}
+	leaving := Meta{ID: meta.ID, Boot: 1, Leaving: true, Located: true, Lat: 1, Lon: -1}
+	metaAddr, metaAddr6 := netip.MustParseAddrPort("10.0.0.1:7946"), netip.MustParseAddrPort("[2001:db8::1]:7946")
 	ack := Ack{
 		Boot: 300, OriginBoot: 301, Floor: 1000, Newest: 1300, Held: 2500 * time.Microsecond,
 		Ranges: []Range{{1002, 1002}, {1100, 1300}}, Refused: []uint64{900, 1200},
@@ -195,27 +198,45 @@ func vectors() []vector {
 		value:  echo, trailing: ErrTrailing,
 	}, {
 		name: "meta",
-		hex: `01 01 02 03 04 05 06 07 08
+		hex: `02
+			03 a1 07 bf f3 ce 10 be 1d 70 dd 18 e7 4b c0 99 67 e4 d6 30 9b a5 0d 5f 1d dc 86 64 12 55 31 b8
 			ac 02
+			81 01
 			09 7a c3 bc 72 69 63 68 2d 31
 			02 65 75
 			0a 5b 3a 3a 31 5d 3a 38 30 38 30
-			01 00 07 3a a9 ff ed 51 fe`,
-		append: func(dst []byte) []byte { return AppendMeta(dst, &meta) },
+			01 00 07 3a a9 ff ed 51 fe
+			db 85 5b 27 28 26 bc 11 f6 6b e4 00 2c e9 8c 33 df bf 6a 3f e7 e9 59 fe fc 6b c6 55 b8 c4 b2 ad
+			35 1a 62 e5 00 42 10 ea ac 14 32 81 45 f5 79 9a 6b dc 79 50 f4 5b f0 e0 52 96 87 ed c8 7e 74 0e`,
+		append: func(dst []byte) []byte { return AppendMeta(dst, &meta, metaAddr, testKey(0)) },
 		parse:  parseMeta,
-		value:  meta, uvarints: []int{10, 11, 21, 24},
+		value:  meta, uvarints: []int{34, 36, 37, 47, 50},
 	}, {
-		name:   "meta of a node without name or place",
-		hex:    `01 00 00 00 00 00 00 00 01 01 00 00 00 00`,
-		append: func(dst []byte) []byte { return AppendMeta(dst, &Meta{ID: 1, Boot: 1}) },
+		name: "meta of a node without name or place",
+		hex: `02
+			03 a1 07 bf f3 ce 10 be 1d 70 dd 18 e7 4b c0 99 67 e4 d6 30 9b a5 0d 5f 1d dc 86 64 12 55 31 b8
+			01
+			00
+			00 00 00
+			00
+			6f 89 6b f1 5e 13 89 55 af 01 ce 3b 13 80 bb 23 37 18 fb 22 a4 6e 5f 7a a2 c1 c1 84 b8 76 de 2a
+			a5 d8 ba de a4 e7 13 02 29 d8 0f 48 2f 5e 13 18 49 44 07 94 84 e4 45 39 2a 47 42 c6 50 18 92 06`,
+		append: func(dst []byte) []byte { return AppendMeta(dst, &bareMeta, metaAddr6, testKey(0)) },
 		parse:  parseMeta,
-		value:  Meta{ID: 1, Boot: 1}, uvarints: []int{9, 10, 11, 12},
+		value:  bareMeta, uvarints: []int{33, 34, 35, 36, 37},
 	}, {
-		name:   "meta of a node that leaves",
-		hex:    `01 00 00 00 00 00 00 00 01 01 00 00 00 03 00 00 27 10 ff ff d8 f0`,
-		append: func(dst []byte) []byte { return AppendMeta(dst, &leaving) },
+		name: "meta of a node that leaves",
+		hex: `02
+			03 a1 07 bf f3 ce 10 be 1d 70 dd 18 e7 4b c0 99 67 e4 d6 30 9b a5 0d 5f 1d dc 86 64 12 55 31 b8
+			01
+			00
+			00 00 00
+			03 00 00 27 10 ff ff d8 f0
+			d5 46 2b 9d f5 11 50 13 02 59 6a c0 20 4a 46 2f f7 95 0e 6a 96 54 1e d1 2e ac a6 15 9a 13 3f dd
+			97 a6 ff 16 a9 0e 12 1d 94 17 7d 4e 61 a4 1e 06 be 81 80 6f 1e e4 76 be 4f 92 e1 09 b6 87 9d 09`,
+		append: func(dst []byte) []byte { return AppendMeta(dst, &leaving, metaAddr, testKey(0)) },
 		parse:  parseMeta,
-		value:  leaving, uvarints: []int{9, 10, 11, 12},
+		value:  leaving, uvarints: []int{33, 34, 35, 36, 37},
 	}, {
 		name:   "compare",
 		hex:    `0b 01 04 de ad be ef`,

@@ -1,10 +1,12 @@
 package wire
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,8 +15,11 @@ import (
 // ErrMeta reports a description of a node that cannot be gossiped.
 var ErrMeta = errors.New("wire: bad node description")
 
-// metaVersion is the first byte of the metadata; later versions may only append.
-const metaVersion = 1
+// metaVersion is the first byte of the metadata; later versions may only add fields, before the signature.
+const metaVersion = 2
+
+// metaContext keeps a description's signature from meaning anything elsewhere.
+const metaContext = "fastpubsub meta v1\x00"
 
 // Flags of the metadata.
 const (
@@ -24,8 +29,9 @@ const (
 
 // Meta describes a node in the SWIM metadata.
 type Meta struct {
-	ID      NodeID
+	ID      NodeID  // follows from the node's key
 	Boot    uint64  // start of this run; a later boot of a node replaces an earlier one
+	Edition uint32  // of the description, within the run; a later one replaces an earlier one
 	Name    string  // for people
 	Region  string  // for people and for clients' choice of node
 	Client  string  // host:port where clients connect, may be empty
@@ -59,11 +65,13 @@ func (m *Meta) Validate() error {
 // bidirectional overrides and line separators that make one name look like another.
 func unprintable(r rune) bool { return !unicode.IsPrint(r) }
 
-// AppendMeta appends metadata that Validate accepts.
-func AppendMeta(dst []byte, m *Meta) []byte {
+// AppendMeta appends metadata that Validate accepts, signed by the node's key for the address at which SWIM is to have it. The ID is the key's, whatever m says.
+func AppendMeta(dst []byte, m *Meta, addr netip.AddrPort, key ed25519.PrivateKey) []byte {
+	start := len(dst)
 	dst = append(dst, metaVersion)
-	dst = binary.BigEndian.AppendUint64(dst, uint64(m.ID))
+	dst = append(dst, key.Public().(ed25519.PublicKey)...)
 	dst = binary.AppendUvarint(dst, m.Boot)
+	dst = binary.AppendUvarint(dst, uint64(m.Edition))
 	dst = appendText(dst, m.Name)
 	dst = appendText(dst, m.Region)
 	dst = appendText(dst, m.Client)
@@ -75,24 +83,47 @@ func AppendMeta(dst []byte, m *Meta) []byte {
 		flags |= metaLeaving
 	}
 	dst = append(dst, flags)
-	if !m.Located {
-		return dst
+	if m.Located {
+		dst = binary.BigEndian.AppendUint32(dst, uint32(int32(math.Round(m.Lat*1e4))))
+		dst = binary.BigEndian.AppendUint32(dst, uint32(int32(math.Round(m.Lon*1e4))))
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(int32(math.Round(m.Lat*1e4))))
-	return binary.BigEndian.AppendUint32(dst, uint32(int32(math.Round(m.Lon*1e4))))
+	return append(dst, ed25519.Sign(key, metaSigned(dst[start:], addr))...)
 }
 
-// ParseMeta reads metadata; bytes after the known fields are left to later versions. Besides the errors of every parser it
-// returns those of Validate.
+// VerifyMeta reports ErrSignature unless metadata that parses was signed by its key, for this address.
+func VerifyMeta(b []byte, addr netip.AddrPort) error {
+	cut := len(b) - ed25519.SignatureSize
+	if cut < 1+ed25519.PublicKeySize || !ed25519.Verify(b[1:1+ed25519.PublicKeySize], metaSigned(b[:cut], addr), b[cut:]) {
+		return ErrSignature
+	}
+	return nil
+}
+
+// metaSigned is what a description's signature is over. The address, which SWIM carries by itself, comes first since its length is fixed.
+func metaSigned(fields []byte, addr netip.AddrPort) []byte {
+	ip := addr.Addr().As16()
+	b := append([]byte(metaContext), ip[:]...)
+	b = binary.BigEndian.AppendUint16(b, addr.Port())
+	return append(b, fields...)
+}
+
+// ParseMeta reads metadata; bytes between the known fields and the signature are left to later versions. The signature is not checked: see VerifyMeta.
+// Besides the errors of every parser it returns those of Validate.
 func ParseMeta(b []byte) (Meta, error) {
 	if len(b) > MaxMeta {
 		return Meta{}, fmt.Errorf("meta: %w: %d bytes", ErrLimit, len(b))
 	}
-	r := reader{b: b}
+	r := reader{b: b[:max(0, len(b)-ed25519.SignatureSize)]}
 	if v := r.byte(); r.err == nil && v != metaVersion {
 		r.fail(fmt.Errorf("%w: metadata version %d", ErrMalformed, v))
 	}
-	m := Meta{ID: NodeID(r.uint64()), Boot: r.uvarint()}
+	key := r.take(ed25519.PublicKeySize)
+	m := Meta{Boot: r.uvarint()}
+	edition := r.uvarint()
+	if edition > math.MaxUint32 {
+		r.fail(fmt.Errorf("%w: edition %d", ErrMalformed, edition))
+	}
+	m.Edition = uint32(edition)
 	m.Name = string(r.text(MaxName))
 	m.Region = string(r.text(MaxName))
 	m.Client = string(r.text(maxClient))
@@ -108,6 +139,7 @@ func ParseMeta(b []byte) (Meta, error) {
 	if r.err != nil {
 		return Meta{}, fmt.Errorf("meta: %w", r.err)
 	}
+	m.ID = IDOf(key)
 	if err := m.Validate(); err != nil {
 		return Meta{}, fmt.Errorf("meta: %w", err)
 	}

@@ -1,8 +1,12 @@
 package wire
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"math"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,9 +16,14 @@ import (
 // largestMeta is at every limit.
 func largestMeta() Meta {
 	return Meta{
-		ID: 1<<64 - 1, Boot: 1<<64 - 1, Name: strings.Repeat("n", MaxName), Region: strings.Repeat("r", MaxName),
+		ID: IDOf(testKey(0).Public().(ed25519.PublicKey)), Boot: 1<<64 - 1, Edition: 1<<32 - 1, Name: strings.Repeat("n", MaxName), Region: strings.Repeat("r", MaxName),
 		Client: strings.Repeat("c", maxClient), Leaving: true, Located: true, Lat: 90, Lon: -180,
 	}
+}
+
+// appendMeta is how metas travel in tests that do not look at who signed.
+func appendMeta(dst []byte, m *Meta) []byte {
+	return AppendMeta(dst, m, netip.MustParseAddrPort("10.0.0.1:7946"), testKey(0))
 }
 
 func TestMetaValidate(t *testing.T) {
@@ -68,7 +77,7 @@ func TestMetaValidate(t *testing.T) {
 // Invariant 3.
 func TestMetaLimits(t *testing.T) {
 	m := largestMeta()
-	b := AppendMeta(nil, &m)
+	b := appendMeta(nil, &m)
 	if got, err := ParseMeta(b); err != nil || got != m {
 		t.Fatalf("at the limits: %+v, %v, want %+v", got, err, m)
 	}
@@ -79,13 +88,13 @@ func TestMetaLimits(t *testing.T) {
 	} {
 		m := largestMeta()
 		exceed(&m)
-		if _, err := ParseMeta(AppendMeta(nil, &m)); !errors.Is(err, ErrLimit) {
+		if _, err := ParseMeta(appendMeta(nil, &m)); !errors.Is(err, ErrLimit) {
 			t.Errorf("%s over the limit: %v, want %v", name, err, ErrLimit)
 		}
 	}
 
 	// A later version may append up to MaxMeta.
-	later := append(b, make([]byte, MaxMeta-len(b))...)
+	later := slices.Insert(b, len(b)-ed25519.SignatureSize, make([]byte, MaxMeta-len(b))...)
 	if got, err := ParseMeta(later); err != nil || got != m {
 		t.Errorf("%d bytes: %+v, %v, want %+v", len(later), got, err, m)
 	}
@@ -95,19 +104,18 @@ func TestMetaLimits(t *testing.T) {
 }
 
 func TestMetaMalformed(t *testing.T) {
-	const flags = 35 // offset in the vector
+	const flags = 61 // offset in the vector
 	for _, test := range []struct {
 		name  string
 		spoil func([]byte)
 		want  error
 	}{
 		{"version 0", func(b []byte) { b[0] = 0 }, ErrMalformed},
-		{"version 2", func(b []byte) { b[0] = 2 }, ErrMalformed},
+		{"version 1", func(b []byte) { b[0] = 1 }, ErrMalformed},
 		{"unknown flag", func(b []byte) { b[flags] |= 1 << 2 }, ErrMalformed},
 		{"all flags", func(b []byte) { b[flags] = 255 }, ErrMalformed},
-		{"no ID", func(b []byte) { clear(b[1:9]) }, ErrMeta},
-		{"control in the name", func(b []byte) { b[12] = 7 }, ErrMeta},
-		{"half a rune in the name", func(b []byte) { b[13] = 'u' }, ErrMeta},
+		{"control in the name", func(b []byte) { b[38] = 7 }, ErrMeta},
+		{"half a rune in the name", func(b []byte) { b[39] = 'u' }, ErrMeta},
 		{"off the globe", func(b []byte) { b[flags+1] = 0x7f }, ErrMeta},
 	} {
 		b := golden(t, "meta")
@@ -122,15 +130,65 @@ func TestMetaMalformed(t *testing.T) {
 func TestMetaPlace(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := Meta{
-			ID: 1, Boot: 1, Located: true,
+			ID: largestMeta().ID, Boot: 1, Located: true,
 			Lat: rapid.Float64Range(-90, 90).Draw(t, "lat"), Lon: rapid.Float64Range(-180, 180).Draw(t, "lon"),
 		}
-		once, err := ParseMeta(AppendMeta(nil, &m))
+		once, err := ParseMeta(appendMeta(nil, &m))
 		if err != nil || math.Abs(once.Lat-m.Lat) > 0.000051 || math.Abs(once.Lon-m.Lon) > 0.000051 {
 			t.Fatalf("%g,%g, %v, want %g,%g", once.Lat, once.Lon, err, m.Lat, m.Lon)
 		}
-		if again, err := ParseMeta(AppendMeta(nil, &once)); err != nil || again != once {
+		if again, err := ParseMeta(appendMeta(nil, &once)); err != nil || again != once {
 			t.Fatalf("%+v, %v, want %+v", again, err, once)
 		}
 	})
+}
+
+// Every byte of a description, and its address, is under the signature.
+func TestMetaSignature(t *testing.T) {
+	key, addr := testKey(0), netip.MustParseAddrPort("10.0.0.1:7946")
+	for _, name := range []string{"meta", "meta of a node that leaves"} {
+		b := golden(t, name)
+		if err := VerifyMeta(b, addr); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := VerifyMeta(b, netip.MustParseAddrPort("[::ffff:10.0.0.1]:7946")); err != nil {
+			t.Errorf("%s, its address mapped into IPv6: %v", name, err)
+		}
+		for i := range b {
+			b[i] ^= 1
+			if err := VerifyMeta(b, addr); !errors.Is(err, ErrSignature) {
+				t.Errorf("%s, byte %d changed: %v, want %v", name, i, err, ErrSignature)
+			}
+			b[i] ^= 1
+		}
+		for n := range b {
+			if err := VerifyMeta(b[:n], addr); !errors.Is(err, ErrSignature) {
+				t.Errorf("%s, first %d bytes: %v, want %v", name, n, err, ErrSignature)
+			}
+		}
+		for _, elsewhere := range []string{"10.0.0.1:7947", "10.0.0.2:7946", "[2001:db8::1]:7946"} {
+			if err := VerifyMeta(b, netip.MustParseAddrPort(elsewhere)); !errors.Is(err, ErrSignature) {
+				t.Errorf("%s at %s: %v, want %v", name, elsewhere, err, ErrSignature)
+			}
+		}
+	}
+	// What the key has signed as something else is no description.
+	b := golden(t, "meta")
+	cut := len(b) - ed25519.SignatureSize
+	for _, context := range []string{"", recordContext} {
+		ip := addr.Addr().As16()
+		signed := append([]byte(context), bytes.Join([][]byte{ip[:], {0x1f, 0x0a}, b[:cut]}, nil)...)
+		if err := VerifyMeta(append(b[:cut:cut], ed25519.Sign(key, signed)...), addr); !errors.Is(err, ErrSignature) {
+			t.Errorf("signed under %q: %v, want %v", context, err, ErrSignature)
+		}
+	}
+}
+
+func TestMetaEdition(t *testing.T) {
+	b := golden(t, "meta of a node that leaves")
+	for _, huge := range [][]byte{{0x80, 0x80, 0x80, 0x80, 0x10}, {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}} {
+		if got, err := ParseMeta(slices.Concat(b[:34], huge, b[35:])); got != (Meta{}) || !errors.Is(err, ErrMalformed) {
+			t.Errorf("edition % x: %+v, %v, want %v", huge, got, err, ErrMalformed)
+		}
+	}
 }
