@@ -21,6 +21,7 @@ const (
 	FaultBody                   // a record whose body does not parse
 	FaultFuture                 // a record of a run that is to begin far in the future
 	FaultLight                  // a link shorter than light can cross, between the places that its ends declare
+	FaultFlood                  // a control frame, or a record, beyond what work a peer may make
 	FaultStale                  // a record that is not newer than what is held: common, as records come by several ways, but a replay looks the same
 	faults                      // how many there are
 )
@@ -28,7 +29,7 @@ const (
 // String is the fault as JSON and logs name it.
 func (f Fault) String() string {
 	return [faults]string{
-		"malformed", "oversized", "forged", "echo", "signature", "body", "future", "faster_than_light", "stale",
+		"malformed", "oversized", "forged", "echo", "signature", "body", "future", "faster_than_light", "flood", "stale",
 	}[f]
 }
 

@@ -219,6 +219,10 @@ func (n *Node) gossipEvent(e gossip.Event) {
 
 // control takes a control frame from a link's peer, or from a node across the mesh.
 func (n *Node) control(from wire.NodeID, frame []byte) error {
+	if !n.budgets.spend(from, workOf(frame), time.Now()) {
+		n.endpoint.Blame(from, forward.FaultFlood, 1)
+		return nil
+	}
 	switch wire.Kind(frame[0]) {
 	case wire.KindRecords:
 		records, err := wire.ParseRecords(frame)
@@ -277,7 +281,8 @@ const futureMost = 24 * time.Hour
 // verified leaves out records that are not newer than what is held, or cannot be meant, and checks the signatures of the others. What is wrong is counted
 // against who sent it, or signed it.
 func (n *Node) verified(from wire.NodeID, records []wire.Record) ([]wire.Record, error) {
-	last := max(uint64(time.Now().UnixMilli()), n.newestBoot.Load()) + uint64(futureMost.Milliseconds())
+	now := time.Now()
+	last := max(uint64(now.UnixMilli()), n.newestBoot.Load()) + uint64(futureMost.Milliseconds())
 	fresh := records[:0]
 	for _, r := range records {
 		n.mu.Lock()
@@ -290,7 +295,11 @@ func (n *Node) verified(from wire.NodeID, records []wire.Record) ([]wire.Record,
 		case r.Boot > last: // it could not be told from an impostor's, and nothing later would count
 			n.endpoint.Blame(from, forward.FaultFuture, 1)
 			continue
+		case !n.budgets.spend(from, 1, now):
+			n.endpoint.Blame(from, forward.FaultFlood, 1)
+			continue
 		}
+		n.checked.Add(1)
 		if err := r.Verify(); err != nil {
 			return nil, fmt.Errorf("record of %v: %w", r.Origin, err)
 		}

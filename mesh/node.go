@@ -84,6 +84,8 @@ type Node struct {
 	lookups   lookups
 	spreads   spreads
 	sharing   sharing
+	budgets   budgets
+	checked   atomic.Uint64 // records whose signature was checked
 	log       zerolog.Logger
 	events    chan core.Event
 	asks      chan func(*core.Core)

@@ -48,7 +48,7 @@ func (n *Node) View() (v View, ok bool) {
 		"originated": counters.Originated.Load(), "relayed": counters.Relayed.Load(), "delivered": counters.Delivered.Load(),
 		"resent": counters.Resent.Load(), "reaimed": counters.Reaimed.Load(), "duplicates": counters.Duplicates.Load(), "acks": counters.Acks.Load(), "detours": counters.Detours.Load(), "twin_copies": counters.TwinCopies.Load(),
 		"in_flight": uint64(flights.Outgoing), "in_flight_bytes": uint64(flights.OutgoingBytes), "held": uint64(flights.Held), "held_bytes": uint64(flights.HeldBytes),
-		"handshakes": counters.Handshakes.Load(), "connections": counters.Accepted.Load(), "strangers": counters.Strangers.Load(), "proofs": counters.Proofs.Load(),
+		"handshakes": counters.Handshakes.Load(), "connections": counters.Accepted.Load(), "strangers": counters.Strangers.Load(), "proofs": counters.Proofs.Load(), "records_checked": n.checked.Load(),
 		"swim_packets_in": stats.PacketsIn.Load(), "swim_packets_out": stats.PacketsOut.Load(),
 		"swim_bytes_in": stats.BytesIn.Load(), "swim_bytes_out": stats.BytesOut.Load(), "swim_problems": stats.Problems.Load(),
 	})
