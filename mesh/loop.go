@@ -158,6 +158,9 @@ func (n *Node) dial(e core.Dial) {
 
 // sendControl takes the peer's own link, working or not by the probes, or else the mesh.
 func (n *Node) sendControl(e core.SendControl) {
+	if wire.Kind(e.Frame[0]) == wire.KindRecords {
+		n.budgets.spend(e.To, len(e.Frame)/workRecord, time.Now()) // it may have asked for them
+	}
 	if l := n.endpoint.Link(e.To); l != nil && l.SendControl(e.Frame) == nil {
 		return
 	}
@@ -211,16 +214,19 @@ func (n *Node) gossipEvent(e gossip.Event) {
 	case gossip.Left:
 		n.post(core.MemberDown{ID: e.ID, Boot: e.Boot, Graceful: e.Graceful})
 	case gossip.Announced:
-		n.post(core.DigestCame{Digest: e.Digest})
+		if n.affords(0, 1+len(e.Digest.Entries)/4) {
+			n.post(core.DigestCame{Digest: e.Digest, Hearsay: true})
+		}
 	case gossip.Exchanged:
-		n.post(core.SumsCame{Sums: e.Sums})
+		if n.affords(0, workSWIMSums) {
+			n.post(core.SumsCame{Sums: e.Sums})
+		}
 	}
 }
 
 // control takes a control frame from a link's peer, or from a node across the mesh.
 func (n *Node) control(from wire.NodeID, frame []byte) error {
-	if !n.budgets.spend(from, workOf(frame), time.Now()) {
-		n.endpoint.Blame(from, forward.FaultFlood, 1)
+	if !n.affords(from, workOf(frame)) {
 		return nil
 	}
 	switch wire.Kind(frame[0]) {
@@ -281,8 +287,7 @@ const futureMost = 24 * time.Hour
 // verified leaves out records that are not newer than what is held, or cannot be meant, and checks the signatures of the others. What is wrong is counted
 // against who sent it, or signed it.
 func (n *Node) verified(from wire.NodeID, records []wire.Record) ([]wire.Record, error) {
-	now := time.Now()
-	last := max(uint64(now.UnixMilli()), n.newestBoot.Load()) + uint64(futureMost.Milliseconds())
+	last := max(uint64(time.Now().UnixMilli()), n.newestBoot.Load()) + uint64(futureMost.Milliseconds())
 	fresh := records[:0]
 	for _, r := range records {
 		n.mu.Lock()
@@ -295,8 +300,7 @@ func (n *Node) verified(from wire.NodeID, records []wire.Record) ([]wire.Record,
 		case r.Boot > last: // it could not be told from an impostor's, and nothing later would count
 			n.endpoint.Blame(from, forward.FaultFuture, 1)
 			continue
-		case !n.budgets.spend(from, 1, now):
-			n.endpoint.Blame(from, forward.FaultFlood, 1)
+		case !n.affords(from, 1):
 			continue
 		}
 		n.checked.Add(1)

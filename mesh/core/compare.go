@@ -88,7 +88,7 @@ func (c *Core) sendPart(now time.Time, to wire.NodeID, classes uint64, reply boo
 }
 
 // digestCame sends the node what it lacks. What it holds and this node lacks it will send by itself once it is told what this node holds of
-// the same classes; of a mere announcement this node asks for it. A digest is not signed: that a later run of this very node
+// the same classes; of a mere announcement this node asks for it, and does no more where it cannot know who made it. A digest is not signed: that a later run of this very node
 // is alive elsewhere must be proved by a record.
 func (c *Core) digestCame(now time.Time, e DigestCame) {
 	from := e.Digest.From
@@ -117,7 +117,9 @@ func (c *Core) digestCame(now time.Time, e DigestCame) {
 			}
 		}
 	}
-	c.answer(from, older)
+	if !e.Hearsay { // else a few bytes to each node would have all of them send the one named all that they hold
+		c.answer(from, older)
+	}
 	if lacking && e.Classes != 0 && !e.Reply && c.peers[from] != nil {
 		c.sendPart(now, from, e.Classes, true)
 	}

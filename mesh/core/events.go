@@ -70,6 +70,7 @@ type (
 		Digest  wire.Digest
 		Classes uint64 // of records, of which it is all that the node holds; 0: it is a mere announcement
 		Reply   bool   // it is not to be replied to
+		Hearsay bool   // it came by SWIM, so that any member may have said it in the node's name
 	}
 	// SumsCame tells the sums of all that a node holds.
 	SumsCame struct{ Sums wire.Sums }

@@ -83,7 +83,7 @@ func (n *simNode) packet(j int, frame []byte) {
 	if err != nil {
 		n.fatalf("announcement: %v", err)
 	}
-	n.after(delay+n.upTo(n.jitter), func() { to.post(DigestCame{Digest: d}) })
+	n.after(delay+n.upTo(n.jitter), func() { to.post(DigestCame{Digest: d, Hearsay: true}) })
 }
 
 // swim is membership: what it says is in the end true and until then late, at each node by another time.

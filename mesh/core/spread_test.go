@@ -346,6 +346,10 @@ func TestSumsAreCompared(t *testing.T) {
 	} else if p, err := wire.ParsePart(sent[0].Frame); err != nil || !p.Reply {
 		t.Errorf("%+v, %v", p, err)
 	}
+	hearsay := DigestCame{Digest: wire.Digest{From: r.id(3), Entries: []wire.DigestEntry{older, {Origin: r.id(7), Kind: wire.RecordLinks, Stamp: newer.Stamp}}}, Hearsay: true}
+	if effects := r.step(hearsay); len(sentRecords(t, effects, r.id(3))) != 0 || len(frames(effects, wire.KindWant)) != 1 {
+		t.Errorf("what any member may have said: %d records sent, %d frames ask", len(sentRecords(t, effects, r.id(3))), len(frames(effects, wire.KindWant)))
+	}
 	came.Reply = true
 	if effects := r.step(came); len(frames(effects, wire.KindPart)) != 0 {
 		t.Error("a reply is replied to")

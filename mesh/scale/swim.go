@@ -275,7 +275,7 @@ func (m *members) packet(to int32, besides int) {
 			other.swim.hear(msg)
 		}
 		if len(digest.Entries) > 0 {
-			other.post(core.DigestCame{Digest: digest})
+			other.post(core.DigestCame{Digest: digest, Hearsay: true})
 		}
 	})
 }
