@@ -116,6 +116,9 @@ func victimOf(n *clusterNode) *victim {
 	return v
 }
 
+// direct tells whether this node has a link to another that works.
+func (n *clusterNode) direct(to wire.NodeID) bool { return n.endpoint.Forwarder().Direct(to) }
+
 func forgeAbout(t *testing.T, lasting time.Duration, lies func(*victim) [][]byte, after func(n *Node, logged *syncBuffer)) {
 	t.Helper()
 	inBubble(t, simnet.Path{Delay: 20 * time.Millisecond}, func(c *cluster) {
@@ -171,5 +174,13 @@ func forgeAbout(t *testing.T, lasting time.Duration, lies func(*victim) [][]byte
 			t.Errorf("%d of %d messages arrived", got, sent)
 		}
 		after(nodes[0].Node, logged)
+
+		c.net.Cut(nodes[0].ip, hurt.ip)
+		time.Sleep(15 * time.Second)
+		if nodes[0].direct(hurt.ID()) {
+			t.Error("a link over a path that is cut")
+		}
+		c.net.Heal(nodes[0].ip, hurt.ip)
+		c.eventually(10*time.Second, "a link that broke is made anew", func() bool { return nodes[0].direct(hurt.ID()) && hurt.direct(nodes[0].ID()) })
 	})
 }
