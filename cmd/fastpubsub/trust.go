@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -218,6 +219,17 @@ func (c *nodeCommand) expose(m *membership, clients net.Addr, log zerolog.Logger
 		event = log.Warn()
 	}
 	event.Str("nodes", nodes).Str("clients", gate).Msg("who may use this node")
+	for _, name := range c.secretFiles() {
+		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
+			log.Warn().Str("file", name).Stringer("mode", info.Mode().Perm()).Msg("anybody on this machine can read this secret: chmod o= it")
+		}
+	}
+}
+
+// secretFiles are the files of which whoever reads them has what they protect. Master tokens may be there as hashes only.
+func (c *nodeCommand) secretFiles() []string {
+	names := append([]string{c.MeshSecretFile, c.MeshKey, c.TokenSecretFile}, c.FormerTokenSecretFile...)
+	return slices.DeleteFunc(names, func(name string) bool { return name == "" })
 }
 
 // loopback tells whether a host is this machine for sure.

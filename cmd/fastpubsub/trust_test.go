@@ -103,6 +103,27 @@ func TestExposure(t *testing.T) {
 
 // TestStrangersOutsideProcesses: three processes that have one secret, each by another way, are a mesh; one with another secret and one without any, which
 // know where it is, are not, see nothing, and are logged once a minute at most. Tokens have a key that comes of the secret.
+func TestReadableSecretsAreTold(t *testing.T) {
+	m := &membership{}
+	open, err := trust.Open(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.current.Store(open)
+	for mode, want := range map[os.FileMode]int{0o600: 0, 0o640: 0, 0o644: 1, 0o604: 1} {
+		name := file(t, "secret")
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		c := nodeCommand{Listen: "localhost:1", trustOptions: trustOptions{MeshSecretFile: name, MeshKey: "/no/such/file"}}
+		c.expose(m, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, zerolog.New(&log))
+		if got := strings.Count(log.String(), "can read this secret"); got != want || want > 0 && !strings.Contains(log.String(), name) {
+			t.Errorf("mode %v: %s", mode, log.String())
+		}
+	}
+}
+
 func TestStrangersOutsideProcesses(t *testing.T) {
 	began := time.Now()
 	secret, master := trust.NewSecret(), file(t, testMaster)
