@@ -15,7 +15,7 @@ const (
 	membersMost = 8192                 // runs of nodes known at a time
 	checkEach   = 5 * time.Millisecond // signature checks of descriptions take about 2 % of a core at most,
 	checksSaved = 4096                 // but for so many at once: of all members, when a node joins
-	forgedTells = time.Minute          // between log lines about forged descriptions
+	tellEvery   = time.Minute          // between log lines that say the same
 )
 
 // Why a description is not taken.
@@ -33,8 +33,8 @@ type descriptions struct {
 
 	mu    sync.Mutex // guards what follows
 	runs  map[string]*description
-	clear time.Time // when as many checks as may be are saved up
-	told  time.Time // when the log last told of a forged one
+	clear time.Time            // when as many checks as may be are saved up
+	told  map[string]time.Time // when the log last said what
 }
 
 // description is the newest of one run of a node.
@@ -46,7 +46,7 @@ type description struct {
 }
 
 func newDescriptions(stats *Stats, log zerolog.Logger) *descriptions {
-	return &descriptions{stats: stats, log: log, runs: map[string]*description{}}
+	return &descriptions{stats: stats, log: log, runs: map[string]*description{}, told: map[string]time.Time{}}
 }
 
 // check reports why what is said of a run, by its SWIM name, is not to be believed.
@@ -60,7 +60,7 @@ func (d *descriptions) check(name string, raw []byte, addr netip.AddrPort, now t
 	meta, err := parseMember(name, raw)
 	switch {
 	case err != nil:
-		d.stats.Refused.Add(1)
+		d.tell(name, now, d.stats.Refused.Add(1), err, "a member's description cannot be read; its node may be of another version")
 		return err
 	case known != nil && meta.Edition < known.edition:
 		return errOutdated // who has not heard of the newer one says so in good faith
@@ -85,14 +85,18 @@ func (d *descriptions) check(name string, raw []byte, addr netip.AddrPort, now t
 	return nil
 }
 
-// forged counts what a node has not said of itself, and says so in the log once in a while. Memberlist does not tell who sent it.
+// forged counts what a node has not said of itself. Memberlist does not tell who sent it.
 func (d *descriptions) forged(name string, now time.Time, err error) error {
-	n := d.stats.Forged.Add(1)
-	if d.told.IsZero() || now.Sub(d.told) >= forgedTells {
-		d.told = now
-		d.log.Warn().Str("of", name).Uint64("so_far", n).Msg("some member says of another what that has not signed")
-	}
+	d.tell(name, now, d.stats.Forged.Add(1), err, "some member says of another what that has not signed")
 	return err
+}
+
+// tell logs a message that it has not logged of late.
+func (d *descriptions) tell(name string, now time.Time, sofar uint64, err error, what string) {
+	if last, told := d.told[what]; !told || now.Sub(last) >= tellEvery {
+		d.told[what] = now
+		d.log.Warn().Err(err).Str("of", name[:min(len(name), 40)]).Uint64("so_far", sofar).Msg(what)
+	}
 }
 
 // mayCheck takes one of the checks that are saved up.

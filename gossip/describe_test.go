@@ -1,6 +1,7 @@
 package gossip
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"testing"
@@ -19,7 +20,8 @@ func said(number int, boot uint64, edition uint32) (name string, raw []byte) {
 func TestDescriptions(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	var stats Stats
-	d := newDescriptions(&stats, zerolog.Nop())
+	var log bytes.Buffer
+	d := newDescriptions(&stats, zerolog.New(&log))
 	name, second := said(1, 5, 2)
 	_, first := said(1, 5, 1)
 	_, third := said(1, 5, 3)
@@ -67,6 +69,14 @@ func TestDescriptions(t *testing.T) {
 		case tt.counter != nil && (tt.counter() != before+1 || sum() != all+1):
 			t.Errorf("%s: not counted once", tt.what)
 		}
+	}
+	for range 2 { // a line a minute of each kind
+		if forged, unread := bytes.Count(log.Bytes(), []byte("has not signed")), bytes.Count(log.Bytes(), []byte("another version")); forged != 1 || unread != 1 {
+			t.Errorf("%d lines of what is forged, %d of what cannot be read", forged, unread)
+		}
+		log.Reset()
+		now = now.Add(tellEvery)
+		_, _ = d.check(name, spoilt, addrOf(1), now), d.check(name, nil, addrOf(1), now)
 	}
 }
 
