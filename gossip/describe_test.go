@@ -88,12 +88,13 @@ func TestDescriptionsAreCheckedWithinBounds(t *testing.T) {
 	name, known := said(1, 1, 1)
 	_, spoilt := said(1, 1, math.MaxUint32)
 	spoilt[len(spoilt)-1] ^= 1
-	flood := func(n int) (checked uint64) {
-		before := stats.Forged.Load()
+	flood := func(n int) (checked int) {
 		for range n {
-			_ = d.check(name, spoilt, addrOf(1), now)
+			if d.mayCheck(now) {
+				checked++
+			}
 		}
-		return stats.Forged.Load() - before
+		return checked
 	}
 	if err := d.check(name, known, addrOf(1), now); err != nil {
 		t.Fatal(err)
@@ -102,8 +103,11 @@ func TestDescriptionsAreCheckedWithinBounds(t *testing.T) {
 		t.Errorf("%d checked at once, want %d", got, checksSaved-1)
 	}
 	now = now.Add(time.Second)
-	if got, want := flood(1000), uint64(time.Second/checkEach); got != want {
+	if got, want := flood(1000), int(time.Second/checkEach); got != want {
 		t.Errorf("%d checked in a second, want %d", got, want)
+	}
+	if err := d.check(name, spoilt, addrOf(1), now); !errors.Is(err, errUnchecked) || stats.Forged.Load() != 0 || stats.Unchecked.Load() != 1 {
+		t.Errorf("what is forged: %v, want %v", err, errUnchecked)
 	}
 	if err := d.check(name, known, addrOf(1), now); err != nil {
 		t.Errorf("what is known: %v", err)

@@ -146,34 +146,32 @@ func TestMetaPlace(t *testing.T) {
 // Every byte of a description, and its address, is under the signature.
 func TestMetaSignature(t *testing.T) {
 	key, addr := testKey(0), netip.MustParseAddrPort("10.0.0.1:7946")
-	for _, name := range []string{"meta", "meta of a node that leaves"} {
-		b := golden(t, name)
-		if err := VerifyMeta(b, addr); err != nil {
-			t.Fatalf("%s: %v", name, err)
+	b := golden(t, "meta of a node that leaves")
+	if err := VerifyMeta(b, addr); err != nil {
+		t.Fatalf("%v", err)
+	}
+	if err := VerifyMeta(b, netip.MustParseAddrPort("[::ffff:10.0.0.1]:7946")); err != nil {
+		t.Errorf("its address mapped into IPv6: %v", err)
+	}
+	for i := range b {
+		b[i] ^= 1
+		if err := VerifyMeta(b, addr); !errors.Is(err, ErrSignature) {
+			t.Errorf("byte %d changed: %v, want %v", i, err, ErrSignature)
 		}
-		if err := VerifyMeta(b, netip.MustParseAddrPort("[::ffff:10.0.0.1]:7946")); err != nil {
-			t.Errorf("%s, its address mapped into IPv6: %v", name, err)
+		b[i] ^= 1
+	}
+	for n := range b {
+		if err := VerifyMeta(b[:n], addr); !errors.Is(err, ErrSignature) {
+			t.Errorf("first %d bytes: %v, want %v", n, err, ErrSignature)
 		}
-		for i := range b {
-			b[i] ^= 1
-			if err := VerifyMeta(b, addr); !errors.Is(err, ErrSignature) {
-				t.Errorf("%s, byte %d changed: %v, want %v", name, i, err, ErrSignature)
-			}
-			b[i] ^= 1
-		}
-		for n := range b {
-			if err := VerifyMeta(b[:n], addr); !errors.Is(err, ErrSignature) {
-				t.Errorf("%s, first %d bytes: %v, want %v", name, n, err, ErrSignature)
-			}
-		}
-		for _, elsewhere := range []string{"10.0.0.1:7947", "10.0.0.2:7946", "[2001:db8::1]:7946"} {
-			if err := VerifyMeta(b, netip.MustParseAddrPort(elsewhere)); !errors.Is(err, ErrSignature) {
-				t.Errorf("%s at %s: %v, want %v", name, elsewhere, err, ErrSignature)
-			}
+	}
+	for _, elsewhere := range []string{"10.0.0.1:7947", "10.0.0.2:7946", "[2001:db8::1]:7946"} {
+		if err := VerifyMeta(b, netip.MustParseAddrPort(elsewhere)); !errors.Is(err, ErrSignature) {
+			t.Errorf("at %s: %v, want %v", elsewhere, err, ErrSignature)
 		}
 	}
 	// What the key has signed as something else is no description.
-	b := golden(t, "meta")
+	b = golden(t, "meta")
 	cut := len(b) - ed25519.SignatureSize
 	for _, context := range []string{"", recordContext} {
 		ip := addr.Addr().As16()
