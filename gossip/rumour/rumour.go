@@ -4,6 +4,8 @@
 package rumour
 
 import (
+	"slices"
+
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
@@ -20,6 +22,7 @@ const (
 type Queue struct {
 	waiting map[key]*announcement
 	tiers   [][]*announcement // by how often they were sent, the oldest first; those that were replaced are still there
+	stale   int               // replaced ones in them: no more than wait
 }
 
 type key struct {
@@ -46,10 +49,22 @@ func (q *Queue) Add(e wire.DigestEntry) {
 			return
 		}
 		old.replaced = true
+		q.stale++
 	}
 	a := &announcement{entry: e}
 	q.waiting[k] = a
 	q.push(0, a)
+	if q.stale > len(q.waiting) {
+		q.dropStale()
+	}
+}
+
+// dropStale forgets what was replaced: a node that has nobody to send packets to tells itself news all the same.
+func (q *Queue) dropStale() {
+	for tier, waiting := range q.tiers {
+		q.tiers[tier] = slices.DeleteFunc(waiting, func(a *announcement) bool { return a.replaced })
+	}
+	q.stale = 0
 }
 
 func (q *Queue) push(tier int, a *announcement) {
@@ -73,6 +88,7 @@ func (q *Queue) Take(bytes int) (out []wire.DigestEntry) {
 			a := waiting[0]
 			waiting[0], waiting = nil, waiting[1:]
 			if a.replaced {
+				q.stale--
 				continue
 			}
 			out = append(out, a.entry)

@@ -71,6 +71,30 @@ func TestNewerReplacesOlder(t *testing.T) {
 	}
 }
 
+// What was replaced does not pile up where nothing is taken, as on a node that is alone.
+func TestReplacedAreForgotten(t *testing.T) {
+	var q Queue
+	q.Add(entry(9, 1))
+	q.Take(room(1))
+	for version := range uint64(10_000) {
+		q.Add(entry(1, version+1))
+		q.Add(entry(2, version+1))
+		if kept := queued(&q); kept > 2*q.Len() {
+			t.Fatalf("%d are kept where %d wait", kept, q.Len())
+		}
+	}
+	if got, want := q.Take(room(8)), []wire.DigestEntry{entry(1, 10_000), entry(2, 10_000), entry(9, 1)}; !slices.Equal(got, want) {
+		t.Errorf("took %v; want %v", got, want)
+	}
+}
+
+func queued(q *Queue) (sum int) {
+	for _, tier := range q.tiers {
+		sum += len(tier)
+	}
+	return sum
+}
+
 // Whatever is added and taken: no packet is overfull or has a record twice, nothing replaced is sent, nothing is sent more than so many times, and in the
 // end the newest version of each was sent exactly so often.
 func TestProperties(t *testing.T) {
@@ -104,8 +128,8 @@ func TestProperties(t *testing.T) {
 			} else {
 				take(rapid.IntRange(0, 12).Draw(t, "room"))
 			}
-			if q.Len() > len(newest) {
-				t.Fatalf("%d wait for %d records", q.Len(), len(newest))
+			if kept := queued(&q); q.Len() > len(newest) || kept != q.Len()+q.stale || q.stale > q.Len() {
+				t.Fatalf("%d wait and %d are kept for %d records, %d of them stale", q.Len(), kept, len(newest), q.stale)
 			}
 		}
 		for take(3) > 0 {
