@@ -121,3 +121,25 @@ func BenchmarkLinkChange(b *testing.B) {
 		b.Fatalf("%d computations for %d changes", m.c.computations-before, b.N)
 	}
 }
+
+// BenchmarkTick is a step of a node that is linked to all 126 others and to which nothing happened.
+func BenchmarkTick(b *testing.B) {
+	m := newBigMesh(b, 127, 8)
+	var rest []Event
+	for k := 1; k < len(m.authors); k++ {
+		if p := m.c.peers[m.authors[k].id]; p.link == 0 {
+			rest = append(rest, LinkOpened{Peer: p.id, Boot: 1, Link: uint64(1000 + k)})
+		}
+	}
+	m.step(rest...)
+	for range 100 {
+		m.pass(50 * time.Millisecond)
+	}
+	if len(m.c.links) != len(m.c.peers) {
+		b.Fatalf("%d links to %d nodes", len(m.c.links), len(m.c.peers))
+	}
+	for b.Loop() {
+		m.c.Step(m.now, nil)
+		m.c.Next(m.now)
+	}
+}
