@@ -15,8 +15,10 @@ const (
 	minSpacing = 500 * time.Microsecond
 	maxSpacing = 2 * time.Millisecond
 	nearWindow = 5 * time.Millisecond
-	nearBurst  = 150 // messages in a window, 30,000/s, go at once; then flushes are spaced
-	burstPause = 50 * time.Microsecond
+	nearBurst  = 150 // messages in a window, 30,000/s, go at once; then flushes are spaced to take nearFlush each
+	nearFlush  = 32
+	minPause   = 50 * time.Microsecond
+	maxPause   = 500 * time.Microsecond
 
 	// promptMessage is how many bytes its sender writes itself if nothing else waits, which saves waking the flusher.
 	promptMessage = 1000
@@ -181,7 +183,7 @@ func (p *pacer) spacing(now time.Time, srtt time.Duration, messages uint64) time
 	case srtt > spacedRTT && p.flushes > farFlushes:
 		return min(max(srtt/20, minSpacing), maxSpacing)
 	case srtt <= spacedRTT && messages-p.messages > nearBurst:
-		return burstPause
+		return min(max(nearFlush*now.Sub(p.start)/time.Duration(messages-p.messages), minPause), maxPause)
 	}
 	return 0
 }

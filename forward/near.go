@@ -266,7 +266,7 @@ func (e *Endpoint) openNear(l *Link, number uint64) error {
 	if err != nil {
 		return fmt.Errorf("forward: near stream: %w", err)
 	}
-	sealed := newSealed(raw)
+	sealed := newSealed(raw, e.cfg.Delivered)
 	conn := tls.Client(sealed, nearTLS(e.cfg.Trust.Client(nearProtocol)))
 	if err := e.greetNear(ctx, conn, l, number); err != nil {
 		_ = raw.Close()
@@ -355,7 +355,7 @@ func (e *Endpoint) serveNear(raw net.Conn) (*nearStream, error) {
 	ctx, cancel := context.WithTimeout(e.ctx, DialTimeout)
 	defer cancel()
 	_ = raw.SetDeadline(time.Now().Add(DialTimeout))
-	sealed := newSealed(raw)
+	sealed := newSealed(raw, e.cfg.Delivered)
 	conn := tls.Server(sealed, nearTLS(e.cfg.Trust.Server(nearProtocol)))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, err

@@ -260,7 +260,7 @@ func TestSealedKeepsOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSealed(raw)
+	s := newSealed(raw, func() {})
 	if !s.prompt() {
 		t.Skip("needs a system whose sockets can be written to directly")
 	}

@@ -8,9 +8,11 @@ import (
 )
 
 // sealed is the connection under a TLS connection. Package tls writes each record of at most 16 KiB by itself; here they gather until they are flushed, all in one
-// write, or as far as there is room.
+// write, or as far as there is room. It reads one record after the other, too, of which many may have come at once: only what is below it knows when no
+// more is there.
 type sealed struct {
 	net.Conn
+	in   *nowait.Reader
 	room *nowait.Writer // nil: the connection cannot be written to without waiting
 
 	mu        sync.Mutex // guards what follows; never held while waiting
@@ -19,7 +21,13 @@ type sealed struct {
 	spare     []byte // memory of those written before
 }
 
-func newSealed(conn net.Conn) *sealed { return &sealed{Conn: conn, room: nowait.New(conn)} }
+// newSealed is a connection on conn that calls idle before it waits for something to read.
+func newSealed(conn net.Conn, idle func()) *sealed {
+	return &sealed{Conn: conn, in: nowait.NewReader(conn, idle), room: nowait.New(conn)}
+}
+
+// Read is package tls's.
+func (s *sealed) Read(b []byte) (int, error) { return s.in.Read(b) }
 
 // gather has what is written from now on wait for flush or try. Until then, in the handshake, it goes at once.
 func (s *sealed) gather() {
