@@ -121,6 +121,9 @@ func (l *Link) Dialed() bool { return l.dialed }
 // SetRTT tells the link its smoothed round trip, by which it spaces flushes and ages messages.
 func (l *Link) SetRTT(srtt time.Duration) { l.srtt.Store(int64(srtt)) }
 
+// Usable reports whether messages may take the link, as SetUsable said.
+func (l *Link) Usable() bool { return l.usable.Load() }
+
 // SetUsable says whether the control plane routes over the link. When it no longer does, those who wait for space look elsewhere.
 func (l *Link) SetUsable(usable bool) {
 	l.usable.Store(usable)

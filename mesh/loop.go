@@ -156,17 +156,23 @@ func (n *Node) dial(e core.Dial) {
 	})
 }
 
-// sendControl takes the peer's own link, working or not by the probes, or else the mesh.
+// sendControl takes the peer's own link if that works, else the mesh; and the link after all where nothing else leads there: it may be new.
 func (n *Node) sendControl(e core.SendControl) {
 	if wire.Kind(e.Frame[0]) == wire.KindRecords {
 		n.budgets.spend(e.To, len(e.Frame)/workRecord, time.Now()) // it may have asked for them
 	}
-	if l := n.endpoint.Link(e.To); l != nil && l.SendControl(e.Frame) == nil {
+	l := n.endpoint.Link(e.To)
+	if l != nil && l.Usable() && l.SendControl(e.Frame) == nil {
 		return
 	}
-	m := wire.Message{Class: wire.ClassControl, Deadline: uint32(n.cfg.Deadline.Milliseconds()), Payload: e.Frame}
 	if len(e.Frame) <= wire.MaxPayload {
-		_ = n.endpoint.Forwarder().Send(&m, e.To)
+		m := wire.Message{Class: wire.ClassControl, Deadline: uint32(n.cfg.Deadline.Milliseconds()), Payload: e.Frame}
+		if n.endpoint.Forwarder().Send(&m, e.To) == nil {
+			return
+		}
+	}
+	if l != nil {
+		_ = l.SendControl(e.Frame)
 	}
 }
 

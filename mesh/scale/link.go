@@ -18,7 +18,6 @@ type link struct {
 	used   [2]time.Duration // until when it carries messages from this end; may lie ahead
 	busy   [2]time.Duration // until when messages from the other end are heard; may lie ahead
 	last   [2]time.Duration // when the last frame to this end arrives: frames keep their order
-	probed [2]time.Duration // when the last probe left this end
 	held   [2][][]byte      // frames that wait for a cut to heal
 }
 
@@ -142,10 +141,6 @@ func (n *node) probe(j int, seq uint32) {
 	}
 	n.cost.add(Probe, probeBytes)
 	end := l.end(n)
-	if n.now-l.probed[end] > keepAlive {
-		n.cost.Bytes[Probe] += keepBytes
-	}
-	l.probed[end] = n.now
 	if n.cut(n.i, j) || !l.works(1-end) || n.chance(n.cfg.Loss) {
 		return
 	}
@@ -164,16 +159,20 @@ func (n *node) probe(j int, seq uint32) {
 	})
 }
 
-// send takes the link, or else the mesh.
+// send takes the link if it works, else the mesh, as Node.sendControl does.
 func (n *node) send(j int, frame []byte) {
 	kind := kindOf(frame)
-	if l := n.links[j]; l != nil {
+	l, path := n.links[j], []int(nil)
+	if l == nil || !n.uses(j) {
+		path = n.path(n.i, j)
+	}
+	switch {
+	case path != nil:
+	case l != nil:
 		n.cost.add(kind, frameCost(len(frame)))
 		l.carry(1-l.end(n), frame)
 		return
-	}
-	path := n.path(n.i, j)
-	if path == nil {
+	default:
 		return
 	}
 	var total time.Duration
@@ -183,6 +182,12 @@ func (n *node) send(j int, frame []byte) {
 	}
 	to := n.nodes[j]
 	to.later(total, func() { to.receive(n.id, frame) })
+}
+
+// uses reports whether messages may take the link to a node.
+func (n *node) uses(j int) bool {
+	_, ok := slices.BinarySearch(n.usable, n.nodes[j].id)
+	return ok
 }
 
 func kindOf(frame []byte) Traffic {
