@@ -341,6 +341,9 @@ func (l *Link) weight(at time.Duration) float64 {
 // suspected reports whether the link may be dying.
 func (l *Link) suspected() bool { return l.state == Up && l.run > 0 }
 
+// unsettled reports whether the round trip may have changed, which the next samples tell.
+func (l *Link) unsettled() bool { return l.state == Up && l.rtt.unsettled() }
+
 // wake is when Advance has something to do, or never.
 func (l *Link) wake() time.Duration {
 	if l.state != l.told {

@@ -202,14 +202,15 @@ func (p *Prober) due(m *member) (at, slack time.Duration) {
 		return l.sentAt, 0
 	}
 	idle := time.Duration(m.jitter * float64(interval(p.plan.base)))
-	if !l.suspected() && l.sentAt > l.livelyUntil() {
+	eager := l.suspected() || l.unsettled()
+	if !eager && l.sentAt > l.livelyUntil() {
 		return l.sentAt + idle, idle / tickShare
 	}
 	pause := time.Duration(m.jitter * float64(p.plan.interval(l)))
-	if l.state == Up && l.unanswered == 0 && l.spokeAt > l.sentAt { // silence is what asks for a probe, and measuring now and then
+	if !eager && l.state == Up && l.unanswered == 0 && l.spokeAt > l.sentAt { // silence is what asks for a probe, and measuring now and then
 		pause = max(pause, min(l.spokeAt-l.sentAt+pause*3/4, time.Duration(m.jitter*float64(l.calm()))))
 	}
-	if !l.suspected() && l.sentAt+pause > l.livelyUntil() {
+	if !eager && l.sentAt+pause > l.livelyUntil() {
 		pause = idle
 	}
 	return l.sentAt + pause, pause / tickShare

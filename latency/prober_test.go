@@ -92,7 +92,7 @@ func TestBudgetHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		budget := rapid.SampledFrom([]int{1, 10, 100}).Draw(t, "budget")
 		w := newWorld(Config{Budget: budget}, rapid.Uint64().Draw(t, "seed"))
-		n := rapid.IntRange(1, 24).Draw(t, "links")
+		n := rapid.IntRange(1, 60).Draw(t, "links")
 		busy, dying := rapid.Float64Range(0, 1).Draw(t, "busy"), rapid.Float64Range(0, 1).Draw(t, "dying")
 		for i := range n {
 			p := &path{rtt: steady(time.Duration(1+w.rnd.IntN(200)) * ms), used: unused, loss: 0.2 * w.rnd.Float64() * w.rnd.Float64()}
@@ -105,7 +105,8 @@ func TestBudgetHolds(t *testing.T) {
 			}
 			w.add(wireID(i), p)
 		}
-		bound := 2*max(2*time.Second, time.Duration(3*n)*time.Second/time.Duration(budget)) + 100*ms
+		idle := 2 * time.Second * time.Duration(min(max(20, n), 50)) / 20
+		bound := 2*max(idle, time.Duration(3*n)*time.Second/time.Duration(budget)) + 100*ms
 		w.run(3*bound, nil)
 		for _, span := range []time.Duration{100 * ms, time.Second, 5 * time.Second} {
 			if got, most := w.densest(span), max(1, budget/10)+int(span.Seconds()*float64(budget))+1; got > most {

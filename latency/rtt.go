@@ -18,10 +18,12 @@ const (
 	followMost    = 12  // samples that a shift is followed for at most
 	window        = 5   // samples whose median counts
 	belowMost     = 8   // samples in a row below the estimate that show it to be wrong
+	doubtLimit    = 4.0 // deviations, beyond which one sample asks for more
 	firstShare    = 1.0 / 8
 
 	limitFloor = 100 * time.Microsecond // added to the control limits
 	clipFloor  = time.Millisecond       // added to the clip
+	doubtFloor = 2 * time.Millisecond   // added to the limit of doubt
 	minWindow  = 30 * time.Second       // MinRTT is over the last one to two of these
 )
 
@@ -35,6 +37,7 @@ type estimator struct {
 	shift   float64 // +1 or -1 while the level moves up or down, else 0
 	follow  int     // samples until a shift must show itself again
 	below   int     // samples in a row below srtt
+	doubt   int     // samples until one that stood out is decided upon
 
 	low, lowBefore float64 // least sample of this window and of the one before
 	lowSince       time.Duration
@@ -47,6 +50,7 @@ func (e *estimator) observe(at, rtt time.Duration) {
 	e.noteRange(sample)
 	e.recent[e.samples%window] = sample
 	e.samples++
+	e.question(sample)
 	switch {
 	case e.samples == 1:
 		e.srtt, e.dev = sample, sample*firstShare
@@ -73,6 +77,17 @@ func (e *estimator) observe(at, rtt time.Duration) {
 	e.deviate(sample)
 	e.srtt += e.gain() * off
 }
+
+// question notes whether a sample stands out, so that it or the estimate is wrong, which the next ones show.
+func (e *estimator) question(sample float64) {
+	e.doubt = max(0, e.doubt-1)
+	if e.doubt == 0 && e.samples > window && math.Abs(sample-e.srtt) > doubtLimit*e.dev+float64(doubtFloor) {
+		e.doubt = window
+	}
+}
+
+// unsettled reports whether the level may have moved.
+func (e *estimator) unsettled() bool { return e.doubt > 0 || e.shift != 0 }
 
 // correct sets the estimate to what the last samples say once so many in a row lie below it, and reports whether it did.
 func (e *estimator) correct(sample float64) bool {
