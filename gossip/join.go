@@ -213,10 +213,10 @@ func settling(start time.Time) (at []time.Time) {
 }
 
 // Between two exchanges of all that is known with one member lies compareEvery, or compareEach for each member if that is more: what is exchanged grows with the
-// members, and is not to cost more than about a kilobyte a second. memberlist's own push/pull slows down by far less.
+// members, and is not to cost more than about half a kilobyte a second. memberlist's own push/pull slows down by far less.
 const (
-	compareEvery = 20 * time.Second
-	compareEach  = 330 * time.Millisecond
+	compareEvery = 30 * time.Second
+	compareEach  = 660 * time.Millisecond
 )
 
 func (j *joiner) nextCompare(now time.Time, members int) time.Time {

@@ -18,11 +18,10 @@ import (
 
 // Times of a node's shell, as package mesh and its libraries have them.
 const (
-	gather    = 100 * time.Microsecond  // events that come together are stepped together, as when the loop drains its queue
-	minNap    = 5 * time.Millisecond    // bounds how often the loop wakes by itself
-	idleOut   = 8 * time.Second         // a connection that hears nothing ends
-	keepAlive = 1500 * time.Millisecond // without a packet, until QUIC sends one (forward)
-	dialOut   = 2 * time.Second         // a dial to an address where nobody answers ends
+	gather  = 100 * time.Microsecond // events that come together are stepped together, as when the loop drains its queue
+	minNap  = 5 * time.Millisecond   // bounds how often the loop wakes by itself
+	idleOut = 12 * time.Second       // a connection that hears nothing ends
+	dialOut = 2 * time.Second        // a dial to an address where nobody answers ends
 )
 
 // node is one node: its core, and what stands around it in a real one (package mesh), without goroutines. A restart makes most of it anew.
@@ -39,8 +38,10 @@ type node struct {
 	index   *interest.Index
 	inbox   []core.Event
 	wakeAt  time.Duration
-	spins   int    // steps in a row that were due at once and did nothing
-	opened  uint64 // links so far
+	due     time.Duration // when the core wants to be called
+	polled  time.Duration // when links were last asked
+	spins   int           // steps in a row that were due at once and did nothing
+	opened  uint64        // links so far
 	links   map[int]*link
 	sorted  []*link // the same, by peer
 	table   *route.Table
@@ -75,6 +76,7 @@ func (n *node) begin() {
 	n.alive = true
 	n.index = new(interest.Index)
 	n.inbox, n.spins, n.table, n.usable = nil, 0, nil, nil
+	n.due, n.polled = n.now, n.now
 	n.links, n.sorted, n.rumours, n.wanted = map[int]*link{}, nil, rumour.Queue{}, map[string]bool{}
 	n.core = core.New(core.Config{
 		Key: n.key, Meta: n.meta(), Index: n.index, Timing: n.cfg.Timing, FullMesh: n.cfg.FullMesh, Rand: rand.New(rand.NewPCG(n.cfg.Seed, uint64(n.i)<<32|n.boot)),
@@ -133,7 +135,8 @@ func (n *node) wake(at time.Duration) {
 func (n *node) step() {
 	batch := n.inbox
 	n.inbox = nil
-	if len(batch) == 0 { // the timer
+	if len(batch) == 0 || n.now >= n.due { // a stream of events must not put it off
+		n.polled = n.now
 		for _, l := range n.sorted {
 			batch = append(batch, l.activity(n))
 		}
@@ -153,7 +156,8 @@ func (n *node) step() {
 	} else if n.spins > 1000 {
 		panic(fmt.Sprintf("scale: node %d asks at %v to be stepped at once, again and again", n.i, n.now))
 	}
-	n.wake(max(next, n.now+minNap))
+	n.due = max(next, n.polled+minNap)
+	n.wake(max(n.due, n.now))
 	for _, e := range effects {
 		n.carryOut(e)
 	}

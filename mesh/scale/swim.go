@@ -14,8 +14,8 @@ const (
 	gossipEvery    = 200*time.Millisecond + 7*time.Microsecond
 	gossipNodes    = 3
 	pingEvery      = time.Second + 3*time.Microsecond
-	pushPullEvery  = 20 * time.Second
-	pushPullEach   = 330 * time.Millisecond // for each member, if that is more
+	pushPullEvery  = 30 * time.Second
+	pushPullEach   = 660 * time.Millisecond // for each member, if that is more
 	suspicionMult  = 5
 	retransmitMult = 4
 	suspicionMost  = 6 // times the least time-out of a suspicion

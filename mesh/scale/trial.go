@@ -85,8 +85,8 @@ const (
 	trialSlows    = 5
 	trialLoad     = 4 * time.Second
 	trialLoadWarm = time.Second
-	trialSubRate  = 10 // changes per node and second
-	trialSlowBy   = 40 * time.Millisecond
+	trialSubRate  = 10                    // changes per node and second
+	trialSlowBy   = 40 * time.Millisecond // or half of its delay, if that is more: what is too little to tell converges to nothing
 )
 
 // trial is a Trial that runs.
@@ -268,13 +268,15 @@ func (r *trial) changes() {
 	for range trialSlows {
 		a, b := r.used()
 		x := r.w.WatchLinks(a, b)
-		r.w.Slow(a, b, r.w.delay(a, b)+trialSlowBy)
+		r.w.Slow(a, b, slowed(r.w.delay(a, b)))
 		r.follow(x, &r.row.Slow, 10*time.Second)
 		r.w.Slow(a, b, 0)
 		r.w.Run(time.Second)
 	}
 	slices.Sort(r.row.Slow)
 }
+
+func slowed(delay time.Duration) time.Duration { return delay + max(trialSlowBy, delay/2) }
 
 // used is a link that carries traffic and has carried it for a while.
 func (r *trial) used() (a, b int) {
@@ -314,7 +316,7 @@ func (r *trial) load() {
 			return
 		}
 		a, b := r.used()
-		r.w.Slow(a, b, r.w.delay(a, b)+trialSlowBy)
+		r.w.Slow(a, b, slowed(r.w.delay(a, b)))
 		r.w.After(time.Second, slow)
 	}
 	slow()

@@ -9,10 +9,10 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
-// Watch follows how nodes come to go by something that changed: a record of each of some origins.
+// Watch follows how nodes come to go by something that changed, as told by a record of any of some origins.
 type Watch struct {
 	Began time.Duration
-	// Told is when each origin told the mesh, 0 if it has not; Took is by node what passed since Began until it went by all of it: negative if it has not.
+	// Told is when each origin told the mesh, 0 if it has not; Took is by node what passed since Began until it went by what one of them told: negative if it has not.
 	Told []time.Duration
 	Took []time.Duration
 
@@ -42,7 +42,8 @@ func (w *World) watchFor(kind wire.RecordKind, origins ...int) *Watch {
 	return watch
 }
 
-// WatchLinks follows the next version that each of these nodes tells of its links, until routes are computed with them.
+// WatchLinks follows what both ends of a link, or any nodes, tell next of their links, until routes are computed with the first of it: a link counts at the worse of
+// what its ends say.
 func (w *World) WatchLinks(origins ...int) *Watch { return w.watchFor(wire.RecordLinks, origins...) }
 
 // WatchInterest follows the next version of a node's interest.
@@ -67,15 +68,15 @@ func (n *node) observe() {
 		if x.Took[n.i] >= 0 {
 			continue
 		}
-		all := true
+		some := false
 		for k, key := range x.keys {
 			newer := n.core.Held(key).Compare(x.after[k]) > 0
 			if newer && x.origins[k] == n.i && x.Told[k] == 0 {
 				x.Told[k] = n.now
 			}
-			all = all && newer
+			some = some || newer
 		}
-		if all && (!x.routes || n.core.Current()) {
+		if some && (!x.routes || n.core.Current()) {
 			x.Took[n.i] = n.now - x.Began
 			x.left--
 		}
