@@ -97,7 +97,11 @@ func (c *behindConn) WriteTo(b []byte, to net.Addr) (int, error) {
 	c.known[to.String()] = true
 	conn := c.PacketConn
 	c.mu.Unlock()
-	return conn.WriteTo(b, to)
+	n, err := conn.WriteTo(b, to)
+	if now, closed := c.current(); err != nil && now != conn && !closed { // it left while the address changed: a NAT drops it
+		return len(b), nil
+	}
+	return n, err
 }
 
 func (c *behindConn) SetReadBuffer(int) error  { return nil }
