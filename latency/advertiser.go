@@ -40,6 +40,8 @@ type Advertiser struct {
 	pause  time.Duration // AdvertiseEvery, stretched by churn
 	held   time.Time     // when a change held back may be told; zero if none is
 	urgent bucket
+
+	patient bool // a link that is new is told like a small change
 }
 
 // NewAdvertiser is an Advertiser that has told nothing, which is the same as an empty vector.
@@ -47,6 +49,10 @@ func NewAdvertiser(cfg Config) *Advertiser {
 	cfg, _ = cfg.normal()
 	return &Advertiser{cfg: cfg, risen: map[wire.NodeID]rise{}, pause: cfg.AdvertiseEvery, urgent: newBucket(urgentRate, urgentBurst)}
 }
+
+// Patient says whether links that are new may wait as long as the least of changes, which churn puts off most: in a large mesh a node that starts has tens of them,
+// one after another, and whoever is reached by a few is reached.
+func (a *Advertiser) Patient(patient bool) { a.patient = patient }
 
 // Offer takes what the node's working links cost now, sorted by To, and says whether it is due to be told. If so vector is what to
 // tell, the caller's to keep: links that moved less than the threshold keep the number told before. Urgent means that a link went
@@ -118,25 +124,30 @@ type rise struct {
 // kept reports whether the rise still counts.
 func (r *rise) kept(now time.Time) bool { return now.Sub(r.at) <= max(riseKept, 2*r.hold) }
 
-// setChange is a change of the set of links, in thresholds: as large as any.
-const setChange = 1e9
+// Changes of the set of links, in thresholds: as large as any; and as small, where new ones may wait.
+const (
+	setChange = 1e9
+	newChange = 1 + 1e-9
+)
 
 // damp is the vector to tell, and how many thresholds the largest change in it is: 0 if nothing is worth telling, else more than 1.
 func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change float64) {
 	vector = slices.Clone(costs)
 	a.easing = time.Time{}
-	if len(costs) != len(a.told) {
-		change = setChange
+	added := float64(setChange)
+	if a.patient {
+		added = newChange
 	}
-	old := a.told
+	same, old := 0, a.told
 	for i, c := range costs {
 		for len(old) > 0 && old[0].To < c.To {
 			old = old[1:]
 		}
 		if len(old) == 0 || old[0].To != c.To {
-			change = setChange
+			change = max(change, added)
 			continue
 		}
+		same++
 		told := old[0].Cost
 		vector[i].Cost = a.ease(now, c.To, told, c.Cost)
 		if moved := a.moved(told, vector[i].Cost); moved > 1 {
@@ -144,6 +155,9 @@ func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change fl
 		} else {
 			vector[i].Cost = told
 		}
+	}
+	if same < len(a.told) {
+		change = setChange
 	}
 	return vector, change
 }

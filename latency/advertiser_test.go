@@ -323,3 +323,23 @@ func BenchmarkOffer128(b *testing.B) {
 		a.Offer(now, costs, false)
 	}
 }
+
+// Links that come up one after another, ten a second, are told every half second, or ever more rarely to the patient; one that goes, and a first one, are not put off.
+func TestPatience(t *testing.T) {
+	for _, patient := range []bool{false, true} {
+		a := newTeller()
+		a.Patient(patient)
+		var costs []Cost
+		for i := range 100 {
+			costs = append(costs, Cost{wire.NodeID(i + 1), 5000})
+			a.offer(time.Duration(i)*100*time.Millisecond, false, costs...)
+		}
+		if told := len(a.vectors); a.at[0] != 0 || patient && (told < 4 || told > 6) || !patient && (told < 19 || told > 21) {
+			t.Errorf("patient %v: told at %v", patient, a.at)
+		}
+		before := len(a.vectors)
+		if a.offer(10*time.Second, false, costs[1:]...); patient && len(a.vectors) != before+1 {
+			t.Errorf("patient %v: a link that went was not told", patient)
+		}
+	}
+}

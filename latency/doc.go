@@ -91,7 +91,8 @@
 // after each further such rise, to 5 minutes: so a relay comes to rest at what as many paths as it carries are willing to pay.
 //
 // Between two vectors lies AdvertiseEvery, doubled up to AdvertiseMost each time a change follows soon after the one before and halved by quiet (as
-// Trickle's interval, RFC 6206). A change of k thresholds waits only 1/k of what churn added, so a large change is never late.
+// Trickle's interval, RFC 6206). A change of k thresholds waits only 1/k of what churn added, so a large change is never late;
+// a new link is a large one, but where the owner is Patient the least.
 // Urgent changes go at once, but for a bucket of 10/s, burst 5.
 //
 // # Place
