@@ -97,6 +97,7 @@ type Gossip struct {
 	edition   atomic.Uint32 // of this node's description
 	stats     Stats
 	list      *memberlist.Memberlist
+	running   atomic.Pointer[memberlist.Memberlist] // the same while Run runs
 	leaving   atomic.Bool
 	client    atomic.Pointer[string] // where clients connect
 	changed   chan struct{}          // capacity 1: the description of this node is another
@@ -158,6 +159,18 @@ func (g *Gossip) Introduce(addr net.Addr) {
 	}
 }
 
+// errNotRunning means that this node is no member yet, or no longer.
+var errNotRunning = errors.New("gossip: not running")
+
+// Ping measures the round trip to a run of a member with a SWIM probe of its own; it waits for the answer as long as for any.
+func (g *Gossip) Ping(id wire.NodeID, boot uint64, addr netip.AddrPort) (time.Duration, error) {
+	list := g.running.Load()
+	if list == nil {
+		return 0, errNotRunning
+	}
+	return list.Ping(memberName(id, boot), net.UDPAddrFromAddrPort(addr))
+}
+
 // SetClient tells the members where clients connect to this node from now on; empty means nowhere. The address must be one that Meta may have.
 func (g *Gossip) SetClient(addr string) {
 	g.client.Store(&addr)
@@ -174,6 +187,8 @@ func (g *Gossip) Run(ctx context.Context) error {
 		return fmt.Errorf("gossip: %w", err)
 	}
 	g.list = list
+	g.running.Store(list)
+	defer g.running.Store(nil)
 	var group sync.WaitGroup
 	group.Go(func() { g.keepJoined(ctx) })
 	for ctx.Err() == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -290,6 +291,35 @@ func TestGracefulLeaveAndCrash(t *testing.T) {
 			t.Error("a crash counted as graceful")
 		}
 		t.Logf("crash noticed by all after %v", took)
+	})
+}
+
+// A ping takes a round trip; one to a run that has ended, to nobody, or by a node that is no member, has no answer.
+func TestPing(t *testing.T) {
+	world(t, func(t *testing.T, n *simnet.Net, start func(int, uint64, ...option) *member) {
+		a, b := start(1, 1), start(2, 1, seeds(1))
+		eventually(t, 5*time.Second, "two members", func() bool { return a.others() == 1 && b.others() == 1 })
+		rtt, err := a.Ping(idFor(2), 1, addrOf(2))
+		for range 3 { // packets are lost now and then
+			if err != nil {
+				rtt, err = a.Ping(idFor(2), 1, addrOf(2))
+			}
+		}
+		if err != nil || rtt < 75*time.Millisecond || rtt > 95*time.Millisecond {
+			t.Errorf("%v, %v", rtt, err)
+		}
+		if rtt, err := a.Ping(idFor(2), 2, addrOf(2)); err == nil {
+			t.Errorf("a run that there is not answers after %v", rtt)
+		}
+		n.Isolate(addrOf(2).Addr().String())
+		if rtt, err := a.Ping(idFor(2), 1, addrOf(2)); err == nil {
+			t.Errorf("a node that is cut off answers after %v", rtt)
+		}
+		a.stop()
+		<-a.done
+		if _, err := a.Ping(idFor(2), 1, addrOf(2)); !errors.Is(err, errNotRunning) {
+			t.Errorf("a node that has stopped: %v", err)
+		}
 	})
 }
 

@@ -103,6 +103,8 @@ func (n *Node) carryOut(e core.Effect, stop context.CancelCauseFunc) {
 		if l := n.endpoint.Link(e.Peer); l != nil {
 			l.Probe(e.Seq)
 		}
+	case core.Ping:
+		n.ping(e)
 	case core.SetRTT:
 		if l := n.endpoint.Link(e.Peer); l != nil {
 			l.SetRTT(e.SRTT)
@@ -153,6 +155,17 @@ func (n *Node) dial(e core.Dial) {
 			n.log.Debug().Err(err).Stringer("peer", e.Peer).Msg("dial")
 		}
 		n.post(core.Dialed{Peer: e.Peer, OK: err == nil})
+	})
+}
+
+// ping measures the way to a node without a link. The core asks for few at a time.
+func (n *Node) ping(e core.Ping) {
+	n.group.Go(func() {
+		rtt, err := n.gossip.Ping(e.Peer, e.Boot, e.Addr)
+		if err != nil {
+			rtt = 0
+		}
+		n.post(core.Pinged{Peer: e.Peer, RTT: rtt})
 	})
 }
 

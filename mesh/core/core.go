@@ -67,6 +67,8 @@ type Core struct {
 	demands  map[wire.NodeID]*demand // where this node's messages go, then
 	choices  int                     // made so far
 	chooseAt time.Time
+	relays   map[wire.NodeID]time.Time // links on trial, to nodes that may be relays to there, and until when
+	relayAt  time.Time
 	spareAt  time.Time
 	retryAt  time.Time // when one that could not be reached may be chosen again
 	hop      time.Duration
@@ -122,12 +124,14 @@ type peer struct {
 	needed      bool      // the link's far end was told that this node needs it, as it takes for granted
 	spared      bool      // the far end said that it does not
 	demanded    bool      // this node's messages go there
+	relay       bool      // it may be a relay to where they go
+	pinged      time.Time // when it was last measured without a link
 	fails       int       // dials in a row
 	failedUntil time.Time
 	failures    int // times that it was given up
 	place       wire.Place
 	placedAt    time.Time // when the link last moved this node's place
-	measured    uint32    // what the link cost when it was given up
+	measured    uint32    // what a link costs, as a ping says or the link did when it was given up
 	measuredAt  time.Time
 	downs       int
 	used        time.Time // when the link last carried a message
@@ -163,7 +167,7 @@ func New(cfg Config, now time.Time) *Core {
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
 		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, pushes: map[wire.NodeID][][]byte{}, news: map[wire.NodeID][]wire.DigestEntry{}, early: map[wire.NodeID]bool{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
-		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, near: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
+		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, near: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, relays: map[wire.NodeID]time.Time{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
 		digestAt: now.Add(digestPause), digestPause: digestPause, sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), pace: pace{due: now, strain: 1, since: now},
 	}
 	c.planner = route.NewPlanner(c.self)
@@ -187,6 +191,7 @@ func (c *Core) Step(now time.Time, events []Event) []Effect {
 	c.settleSize(now)
 	c.choose(now)
 	c.spare(now)
+	c.seekRelays(now)
 	c.dialDue(now)
 	c.flushInterest(now)
 	c.advertise(now)
@@ -244,6 +249,8 @@ func (c *Core) handle(now time.Time, e Event) {
 		c.interestChanged(now, e)
 	case NeedCame:
 		c.needCame(now, e)
+	case Pinged:
+		c.pinged(now, e)
 	case Traffic:
 		c.trafficCame(now, e)
 	case Leaving:
@@ -275,6 +282,7 @@ func (c *Core) Next(now time.Time) time.Time {
 	earlier(c.chooseAt)
 	earlier(c.spareAt)
 	earlier(c.retryAt)
+	earlier(c.relayAt)
 	if at.Before(now) {
 		return now
 	}

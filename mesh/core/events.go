@@ -95,6 +95,11 @@ type (
 	}
 	// Traffic says where messages of this node's have gone since it was said last.
 	Traffic struct{ Flows []Flow }
+	// Pinged says how long a Ping took; 0 if there was no answer.
+	Pinged struct {
+		Peer wire.NodeID
+		RTT  time.Duration
+	}
 	// Leaving says that the node is about to stop; it withdraws its links.
 	Leaving struct{}
 )
@@ -117,6 +122,7 @@ func (SpreadAwaited) event()   {}
 func (InterestChanged) event() {}
 func (NeedCame) event()        {}
 func (Traffic) event()         {}
+func (Pinged) event()          {}
 func (Leaving) event()         {}
 
 // Flow is messages that this node originated for another.
@@ -143,6 +149,12 @@ type (
 	Probe struct {
 		Peer wire.NodeID
 		Seq  uint32
+	}
+	// Ping asks to measure the round trip to a node without a link; answer with Pinged.
+	Ping struct {
+		Peer wire.NodeID
+		Boot uint64
+		Addr netip.AddrPort
 	}
 	// SendControl asks to send a Records or digest frame to a node, by its link or else over the mesh.
 	SendControl struct {
@@ -195,6 +207,7 @@ type (
 func (Dial) effect()          {}
 func (CloseLink) effect()     {}
 func (Probe) effect()         {}
+func (Ping) effect()          {}
 func (SendControl) effect()   {}
 func (Announce) effect()      {}
 func (Forgot) effect()        {}

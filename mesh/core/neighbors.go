@@ -55,7 +55,7 @@ type demand struct {
 func (c *Core) Sparse() bool { return c.sparse }
 
 // wantsLink reports whether this node wants a link to p of its own accord.
-func (c *Core) wantsLink(p *peer) bool { return !c.sparse || c.wanted[p.id] || p.demanded }
+func (c *Core) wantsLink(p *peer) bool { return !c.sparse || c.wanted[p.id] || p.demanded || p.relay }
 
 // wantsDial reports whether this node should try to open a link to p, now or at dialAt.
 func (c *Core) wantsDial(p *peer) bool {
@@ -82,6 +82,11 @@ func (c *Core) candidates(yield func(*peer) bool) {
 			return
 		}
 	}
+	for id := range c.relays {
+		if p := c.peers[id]; p != nil && !p.demanded && !c.wanted[id] && !yield(p) {
+			return
+		}
+	}
 }
 
 // settleSize decides whether all nodes are to be linked.
@@ -95,6 +100,7 @@ func (c *Core) settleSize(now time.Time) {
 		return
 	}
 	c.sparse, c.choices = sparse, 0
+	c.adverts.Patient(sparse)
 	c.chooseAt = now
 	if sparse {
 		return
@@ -102,9 +108,10 @@ func (c *Core) settleSize(now time.Time) {
 	clear(c.wanted)
 	clear(c.near)
 	clear(c.demands)
-	c.chooseAt, c.spareAt, c.retryAt = time.Time{}, time.Time{}, time.Time{}
+	clear(c.relays)
+	c.chooseAt, c.spareAt, c.retryAt, c.relayAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	for _, p := range c.peers {
-		p.demanded = false
+		p.demanded, p.relay = false, false
 		if p.member && p.link == 0 && !p.dialing {
 			p.dialAt = c.dialFrom(now, p)
 		}
@@ -257,7 +264,7 @@ func (c *Core) estimate(now time.Time, own wire.Place, p *peer) uint32 {
 	if p.up {
 		return c.prober.Link(p.id).Cost()
 	}
-	if !p.measuredAt.IsZero() && now.Sub(p.measuredAt) < measuredKept {
+	if p.known(now) {
 		return p.measured
 	}
 	cost := uint32(math.MaxUint32)
@@ -356,6 +363,7 @@ func (c *Core) trafficCame(now time.Time, e Traffic) {
 		if d == nil {
 			d = &demand{last: now}
 			c.demands[f.To] = d
+			c.wanting(now)
 		}
 		aged := math.Exp2(-now.Sub(d.last).Seconds() / 10)
 		d.rate = d.rate*aged + float64(f.Messages)
@@ -416,6 +424,7 @@ func (c *Core) unchoose(now time.Time, p *peer) {
 	delete(c.near, p.id)
 	delete(c.demands, p.id)
 	p.demanded = false
+	c.forgetRelay(p.id)
 }
 
 // giveUp takes a neighbour of choice for one that cannot be reached, for a while.

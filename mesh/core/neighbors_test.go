@@ -25,6 +25,8 @@ type globe struct {
 	opened  map[wire.NodeID]uint64
 	told    map[wire.NodeID]bool // what the core said of its need of links
 	closed  []wire.NodeID
+	pinged  map[wire.NodeID]int
+	slow    map[wire.NodeID]bool // pings take a second
 	due     []Echoed
 	number  uint64
 }
@@ -34,6 +36,7 @@ func newGlobe(t *testing.T, size int) *globe {
 	t.Helper()
 	g := &globe{
 		t: t, now: epoch(), place: map[wire.NodeID]wire.Place{}, refuses: map[wire.NodeID]bool{}, opened: map[wire.NodeID]uint64{}, told: map[wire.NodeID]bool{},
+		pinged: map[wire.NodeID]int{}, slow: map[wire.NodeID]bool{},
 	}
 	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	g.c = New(Config{Key: key, Meta: wire.Meta{Boot: 5}, Index: new(interest.Index), Rand: rand.New(rand.NewPCG(1, 2)), FullMesh: 20}, g.now)
@@ -72,6 +75,16 @@ func (g *globe) step(events ...Event) {
 			g.step(answer...)
 		case Probe:
 			g.due = append(g.due, Echoed{Peer: e.Peer, Link: g.opened[e.Peer], Seq: e.Seq, RTT: g.rtt(e.Peer), At: g.now.Add(g.rtt(e.Peer))})
+		case Ping:
+			g.pinged[e.Peer]++
+			answer := Pinged{Peer: e.Peer, RTT: g.rtt(e.Peer)}
+			if g.slow[e.Peer] {
+				answer.RTT = time.Second
+			}
+			if g.refuses[e.Peer] {
+				answer.RTT = 0
+			}
+			g.step(answer)
 		case CloseLink:
 			g.closed = append(g.closed, e.Peer)
 			delete(g.opened, e.Peer)

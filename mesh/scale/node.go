@@ -179,6 +179,8 @@ func (n *node) carryOut(e core.Effect) {
 		if l := n.links[n.number[e.Peer]]; l != nil && l.number[l.end(n)] == e.Link {
 			n.closeTo(n.number[e.Peer])
 		}
+	case core.Ping:
+		n.measure(n.number[e.Peer])
 	case core.Probe:
 		n.probe(n.number[e.Peer], e.Seq)
 	case core.SendControl:

@@ -20,7 +20,8 @@ type Sites struct{ oneWay [][]time.Duration }
 // Len is the number of sites.
 func (s *Sites) Len() int { return len(s.oneWay) }
 
-// SitesOf are the sites of measured latencies. Few pairs were not measured at all: these take what one relay would, and 10 ms more.
+// SitesOf are the sites of measured latencies. What was measured are round trips, from either end at another time; how a round trip divides is not known to anybody, so
+// both ways take a quarter of the two together. Few pairs were not measured at all: these take what one relay would, and 10 ms more.
 func SitesOf(m *wan.Matrix) *Sites {
 	s := &Sites{oneWay: make([][]time.Duration, m.Len())}
 	for i := range s.oneWay {
@@ -31,6 +32,12 @@ func SitesOf(m *wan.Matrix) *Sites {
 				delay = relayed(m, i, j)
 			}
 			s.oneWay[i][j] = delay
+		}
+	}
+	for i := range s.oneWay {
+		for j := range i {
+			mean := (s.oneWay[i][j] + s.oneWay[j][i]) / 2
+			s.oneWay[i][j], s.oneWay[j][i] = mean, mean
 		}
 	}
 	return s

@@ -13,6 +13,7 @@ import (
 const (
 	gossipEvery    = 200*time.Millisecond + 7*time.Microsecond
 	gossipNodes    = 3
+	pingOut        = 700 * time.Millisecond
 	pingEvery      = time.Second + 3*time.Microsecond
 	pushPullEvery  = 30 * time.Second
 	pushPullEach   = 660 * time.Millisecond // for each member, if that is more
@@ -331,6 +332,20 @@ func (m *members) ping() {
 			m.hear(news{run: to, belief: belief{suspect, b.incarnation}, from: int32(n.run)})
 		}
 	})
+}
+
+// measure measures the round trip to a node without a link.
+func (n *node) measure(j int) {
+	to := n.nodes[j]
+	n.cost.add(SWIM, udpBytes+pingBytes)
+	there, ok := n.reach(to)
+	if !ok || n.chance(n.cfg.Loss) {
+		n.later(pingOut, func() { n.post(core.Pinged{Peer: to.id}) })
+		return
+	}
+	to.cost.add(SWIM, udpBytes+pongBytes)
+	rtt := there + n.travel(j, n.i)
+	n.later(rtt, func() { n.post(core.Pinged{Peer: to.id, RTT: rtt}) })
 }
 
 // pushPull exchanges states with one member, the more seldom the more there are.
