@@ -10,6 +10,50 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
+// peer is another node: a member, the far end of a link, or merely the origin of records that came ahead of it.
+type peer struct {
+	id          wire.NodeID
+	meta        wire.Meta
+	spot        spot     // where it says that it is
+	addrs       MemberUp // as SWIM said last
+	member      bool     // SWIM says alive
+	link        uint64   // number of the open link, 0 none
+	linkBoot    uint64
+	up          bool // probes say that the link works
+	reached     bool // routes lead there, so others' links to it work
+	dialing     bool
+	dialAt      time.Time
+	dialWait    time.Duration
+	since       time.Time // when it was first heard of or stopped being a member
+	opened      time.Time // the link
+	needed      bool      // the link's far end was told that this node needs it, as it takes for granted
+	spared      bool      // the far end said that it does not
+	demanded    bool      // this node's messages go there
+	relay       bool      // it may be a relay to where they go
+	pinged      time.Time // when it was last measured without a link
+	fails       int       // dials in a row
+	failedUntil time.Time
+	failures    int // times that it was given up
+	place       wire.Place
+	placedAt    time.Time // when the link last moved this node's place
+	measured    uint32    // what a link costs, as a ping says or the link did when it was given up
+	measuredAt  time.Time
+	downs       int
+	used        time.Time // when the link last carried a message
+	twin        bool      // the link is to be doubled
+	twinAt      time.Time // when that was last said
+	lossy       time.Time // when the link last lost too much
+	lossFree    time.Time // when it last did not
+	knows       uint64    // version of this node's interest that it said it holds
+	asked       uint64    // version that it was last asked for
+	askedAt     time.Time
+	owed        wire.Stamp // version of its interest that it is to be told of once it is held; zero: none
+}
+
+// active reports whether the node takes part in routes and interest: SWIM's word, or that of a working link, this node's or another's, where SWIM
+// errs: a node that cannot answer for a second may be declared dead, and what is published meanwhile is for it as well.
+func (p *peer) active() bool { return p.member || (p.up || p.reached) && p.meta.ID != 0 }
+
 func (c *Core) peer(now time.Time, id wire.NodeID) *peer {
 	p := c.peers[id]
 	if p == nil {
