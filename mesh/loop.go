@@ -147,7 +147,7 @@ func (n *Node) carryOut(e core.Effect, stop context.CancelCauseFunc) {
 
 func (n *Node) dial(e core.Dial) {
 	n.mu.Lock()
-	n.addrs[e.Peer] = e.Addr
+	n.addrs[e.Peer] = whereabouts{e.Addr, n.addrs[e.Peer].boot}
 	n.mu.Unlock()
 	n.group.Go(func() {
 		err := n.endpoint.Dial(n.dials, net.UDPAddrFromAddrPort(e.Addr), e.Peer)
@@ -223,11 +223,19 @@ func (n *Node) linkEvent(e forward.Event) {
 	}
 }
 
+// whereabouts is where a run of a node is reached.
+type whereabouts struct {
+	addr netip.AddrPort
+	boot uint64
+}
+
 func (n *Node) gossipEvent(e gossip.Event) {
 	switch e := e.(type) {
 	case gossip.Joined:
 		n.mu.Lock()
-		n.addrs[e.Member.ID] = e.Member.Addr
+		if meta := e.Member.Meta; meta.Boot >= n.addrs[meta.ID].boot { // else it is late news
+			n.addrs[meta.ID] = whereabouts{e.Member.Addr, meta.Boot}
+		}
 		n.mu.Unlock()
 		n.post(core.MemberUp{Meta: e.Member.Meta, Addr: e.Member.Addr})
 	case gossip.Left:
@@ -375,9 +383,9 @@ func (n *Node) writePacket(b []byte, id wire.NodeID, addr net.Addr) error {
 // swimPacket hands over a SWIM packet that came across the mesh, as if from its origin's own address.
 func (n *Node) swimPacket(m *wire.Message) {
 	n.mu.Lock()
-	addr, known := n.addrs[m.Origin]
+	addr := n.addrs[m.Origin].addr
 	n.mu.Unlock()
-	if !known {
+	if !addr.IsValid() {
 		addr = netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 	}
 	n.gossip.Receive(append([]byte(nil), m.Payload...), net.UDPAddrFromAddrPort(addr), time.Now())

@@ -101,7 +101,7 @@ type Node struct {
 	client atomic.Pointer[string] // where clients connect
 
 	mu    sync.Mutex // guards what follows
-	addrs map[wire.NodeID]netip.AddrPort
+	addrs map[wire.NodeID]whereabouts
 	held  map[core.RecordKey]wire.Stamp // versions in the core's store, so that a second copy costs no signature check
 }
 
@@ -171,7 +171,7 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	n := &Node{
 		cfg: cfg, advertise: advertise, index: new(interest.Index), began: time.Now(),
 		events: make(chan core.Event, eventQueue), asks: make(chan func(*core.Core)), stopped: make(chan struct{}),
-		addrs: map[wire.NodeID]netip.AddrPort{}, held: map[core.RecordKey]wire.Stamp{},
+		addrs: map[wire.NodeID]whereabouts{}, held: map[core.RecordKey]wire.Stamp{},
 	}
 	n.dials, n.endDials = context.WithCancel(context.Background())
 	if cfg.Trust == nil {
