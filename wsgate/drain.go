@@ -59,7 +59,7 @@ func (g *gathering) drain(ctx context.Context) {
 			}
 			g.look(&f)
 		}
-		if g.count() == 0 && !now.Before(quietFrom) {
+		if g.empty() && !now.Before(quietFrom) {
 			return
 		}
 		if !g.door.shutting.Load() || g.door.closed.Load() { // else some would come back here

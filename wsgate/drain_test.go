@@ -139,6 +139,26 @@ func TestDrainGivesUp(t *testing.T) {
 	})
 }
 
+// TestDrainWaitsForWhoEnters: one who was let in before the drain, and is no session yet, is told as well.
+func TestDrainWaitsForWhoEnters(t *testing.T) {
+	inWorld(t, Config{}, func(t *testing.T, w *world) {
+		synctest.Wait() // Serve has begun
+		g := w.server.gatherings()[0]
+		g.entering.Add(1)
+		done := w.startDrain(time.Minute)
+		time.Sleep(5 * time.Second)
+		select {
+		case <-done:
+			t.Fatal("the drain has ended")
+		default:
+		}
+		g.entering.Add(-1)
+		if <-done; len(w.sessions()) != 0 {
+			t.Error("a session is left")
+		}
+	})
+}
+
 // sessions are all there are.
 func (w *world) sessions() (all []*session) {
 	for _, g := range w.server.gatherings() {

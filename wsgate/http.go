@@ -125,6 +125,8 @@ func (g *gathering) upgrade(ctx context.Context, w http.ResponseWriter, r *http.
 // admit starts the session that accept makes of a request, if there is room and the token is good.
 func (g *gathering) admit(ctx context.Context, w http.ResponseWriter, text string, r *http.Request, accept func(*access.Pass) (*session, error)) {
 	counts := &g.server.counts
+	g.entering.Add(1) // before the look at draining, so that a drain that began meanwhile waits for the session
+	defer g.entering.Add(-1)
 	if g.server.draining.Load() && !g.door.shutting.Load() {
 		counts.refused.Add(1)
 		w.Header().Set("Retry-After", "1")

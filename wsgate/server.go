@@ -216,7 +216,9 @@ type gathering struct {
 	door    *door
 	running sync.WaitGroup
 
-	mu       sync.Mutex
+	entering atomic.Int64 // requests that may become sessions
+
+	mu       sync.Mutex // guards what follows
 	closed   bool
 	sessions map[*session]struct{}
 }
@@ -254,11 +256,14 @@ func (g *gathering) close() {
 	}
 }
 
-// count is how many sessions there are.
-func (g *gathering) count() int {
+// empty reports whether there is no session, nor one that is about to be.
+func (g *gathering) empty() bool {
+	if g.entering.Load() > 0 { // first: who has entered has a session
+		return false
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return len(g.sessions)
+	return len(g.sessions) == 0
 }
 
 // all is the sessions as they are now.
