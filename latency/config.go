@@ -10,7 +10,7 @@ import (
 // Config tunes measuring and advertising. The zero value of a field means its default; so does a value that Validate refuses.
 type Config struct {
 	ActiveInterval time.Duration // between probes of a link in use, at most; default 50 ms
-	IdleInterval   time.Duration // between probes of any other link, up to 20 of which there are; default 2 s
+	IdleInterval   time.Duration // between probes of any other link; default 2 s
 	ActiveFor      time.Duration // how long after its last use a link counts as in use; default 2 s
 	Budget         int           // probes per second over all links of the node; default 200
 	MissedLimit    int           // unanswered probes in a row until a link is down, where it loses next to none; default 3

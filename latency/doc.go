@@ -68,7 +68,7 @@
 // A link is lively for ActiveFor after its last use, after it was added or went down, and as long as it answers while
 // Down. Lively and suspected links (a probe missed, nothing heard since) are probed at the fast interval, and so are those whose round trip may have moved (a
 // sample more than four deviations and 2 ms off, until five more have come; or a shift that is followed), all others
-// at I: IdleInterval, times a twentieth of the number of links where there are more than 20, 2.5 times at most. Frames of the peer other than echoes put the probe of a lively link off until three quarters of ActiveInterval after the last of them, to
+// at IdleInterval. Frames of the peer other than echoes put the probe of a lively link off until three quarters of ActiveInterval after the last of them, to
 // 6·ActiveInterval at most, and not once a probe is missed: what asks whether a link works is silence, so that a link which carries messages or acknowledgements costs next to no probes, and of two ends that have
 // nothing else to say one does most of the asking. Each interval is shortened by a random part up to a tenth, and a tick that some link needs takes
 // along every link that is due within a tenth of its own interval: links of equal interval soon share their ticks. Of
@@ -105,7 +105,7 @@
 //
 //	L1  A lively link whose path dies at t is Down by t + MissedLimit·ActiveInterval + T, or half a round trip later, less a quarter of ActiveInterval, where the peer was heard until then;
 //	    with deviation up to 10 ms and default settings that is t + 200 ms + srtt. (The budget must allow its interval.)
-//	L2  Any other link is Down by t + I + MissedLimit·ActiveInterval + 2T.
+//	L2  Any other link is Down by t + IdleInterval + MissedLimit·ActiveInterval + 2T.
 //	L3  Coming up takes two answered probes the first time, at least GoodLimit after a down, more after each.
 //	L4  On a steady path the smoothed round trip is within one mean deviation of the mean 98 % of the time at least; nine
 //	    tenths of a step up are followed within six samples where the step stands well clear of the jitter.
@@ -113,7 +113,7 @@
 //	L6  Cost is never 0 and saturates; Loss is in [0, 1]; no call on any link panics.
 //	L7  An echo of an unknown or answered number, or with an absurd round trip, changes nothing but Stats.Refused.
 //	P1  In any span of time s at most Budget/10 + s·Budget probes are sent.
-//	P2  No link waits longer for its probe than 2·max(I, 3·links/Budget) + 100 ms.
+//	P2  No link waits longer for its probe than 2·max(IdleInterval, 3·links/Budget) + 100 ms.
 //	P3  Suspected links go first in each tick; lively ones are stretched least where they were used last.
 //	P4  The same calls with the same randomness give the same results.
 //	A1  A vector is told only if a cost moved past its threshold or the set of links changed.

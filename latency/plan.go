@@ -13,21 +13,9 @@ const (
 	planRounds   = 8
 )
 
-// More links than idleLinks are probed the more rarely where they are idle, so that a node with many pays about as much as one with few; down to
-// 1/idleStretch of the rate. What is not in use has the time.
-const (
-	idleLinks   = 20
-	idleStretch = 2.5
-)
-
-// idleInterval is the time between two probes of an idle link where there are so many.
-func (c *Config) idleInterval(links int) time.Duration {
-	return time.Duration(float64(c.IdleInterval) * min(max(1, float64(links)/idleLinks), idleStretch))
-}
-
 // plan divides the budget over the links, in probes per second:
 //
-//   - every link gets base: the rate of idleInterval if that fits;
+//   - every link gets base: the rate of IdleInterval if that fits;
 //   - suspected links get their fast rate, all stretched alike past suspectShare;
 //   - the rest is for lively links. Where it does not give each its fast rate it is shared by weight, which falls with the time since
 //     the link's last use.
@@ -52,7 +40,7 @@ func newPlan(at time.Duration, cfg *Config, members []*member) plan {
 	budget, n := float64(cfg.Budget), float64(max(len(members), 1))
 	granted := min(suspects, suspectShare*budget)
 	pl := plan{at: at, suspect: 1, scale: math.Inf(1)}
-	pl.base = min(rate(cfg.idleInterval(len(members))), max(baseShare*budget, planShare*budget-granted-lively)/n)
+	pl.base = min(rate(cfg.IdleInterval), max(baseShare*budget, planShare*budget-granted-lively)/n)
 	if granted < suspects {
 		pl.suspect = granted / suspects
 	}

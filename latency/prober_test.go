@@ -105,8 +105,7 @@ func TestBudgetHolds(t *testing.T) {
 			}
 			w.add(wireID(i), p)
 		}
-		idle := 2 * time.Second * time.Duration(min(max(20, n), 50)) / 20
-		bound := 2*max(idle, time.Duration(3*n)*time.Second/time.Duration(budget)) + 100*ms
+		bound := 2*max(2*time.Second, time.Duration(3*n)*time.Second/time.Duration(budget)) + 100*ms
 		w.run(3*bound, nil)
 		for _, span := range []time.Duration{100 * ms, time.Second, 5 * time.Second} {
 			if got, most := w.densest(span), max(1, budget/10)+int(span.Seconds()*float64(budget))+1; got > most {

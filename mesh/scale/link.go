@@ -18,6 +18,7 @@ type link struct {
 	used   [2]time.Duration // until when it carries messages from this end; may lie ahead
 	busy   [2]time.Duration // until when messages from the other end are heard; may lie ahead
 	last   [2]time.Duration // when the last frame to this end arrives: frames keep their order
+	probed [2]time.Duration // when the last probe left this end
 	held   [2][][]byte      // frames that wait for a cut to heal
 }
 
@@ -141,6 +142,10 @@ func (n *node) probe(j int, seq uint32) {
 	}
 	n.cost.add(Probe, probeBytes)
 	end := l.end(n)
+	if n.now-l.probed[end] > keepAlive {
+		n.cost.Bytes[Probe] += keepBytes
+	}
+	l.probed[end] = n.now
 	if n.cut(n.i, j) || !l.works(1-end) || n.chance(n.cfg.Loss) {
 		return
 	}

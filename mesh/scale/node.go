@@ -18,10 +18,11 @@ import (
 
 // Times of a node's shell, as package mesh and its libraries have them.
 const (
-	gather  = 100 * time.Microsecond // events that come together are stepped together, as when the loop drains its queue
-	minNap  = 5 * time.Millisecond   // bounds how often the loop wakes by itself
-	idleOut = 12 * time.Second       // a connection that hears nothing ends
-	dialOut = 2 * time.Second        // a dial to an address where nobody answers ends
+	gather    = 100 * time.Microsecond  // events that come together are stepped together, as when the loop drains its queue
+	minNap    = 5 * time.Millisecond    // bounds how often the loop wakes by itself
+	idleOut   = 8 * time.Second         // a connection that hears nothing ends
+	keepAlive = 1500 * time.Millisecond // without a packet, until QUIC sends one (forward)
+	dialOut   = 2 * time.Second         // a dial to an address where nobody answers ends
 )
 
 // node is one node: its core, and what stands around it in a real one (package mesh), without goroutines. A restart makes most of it anew.
