@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/metrics"
 	"github.com/fastpubsub/fastpubsub/mesh"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/mesh/trust"
@@ -121,7 +122,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	server, err = wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: func() any { return viewOf(node, server) }, Edges: edgesOf(node), Logger: log, Version: versionText(),
 		TLS: security.config, Limits: c.limits(), Rates: c.rates(), Timing: wsgate.Timing{Request: c.HandshakeTimeout, Spread: c.DrainSpread},
-		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
+		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler(), "GET " + metrics.Path: metrics.Handler(&measured{node, &server}, versionText())},
 	})
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
@@ -139,6 +140,15 @@ type nodeView struct {
 	mesh.View
 	Clients wsgate.Stats `json:"clients"`
 }
+
+// measured is what metrics are made of. The server is there by the first scrape, which it serves.
+type measured struct {
+	*mesh.Node
+	server **wsgate.Server
+}
+
+// Clients is the gateway's part.
+func (m *measured) Clients() wsgate.Stats { return (*m.server).Stats() }
 
 func viewOf(node *mesh.Node, server *wsgate.Server) nodeView {
 	view, _ := node.View()
