@@ -41,6 +41,17 @@ func (p *process) hosts(t *testing.T) (hosts []string) {
 	return hosts
 }
 
+// TestHangupAtOnce: a SIGHUP as soon as the node tells where it is, and many more, do not end it, though there is nothing to read again.
+func TestHangupAtOnce(t *testing.T) {
+	p := startProcess(t, "p")
+	for range 50 {
+		hangUp(t, p)
+	}
+	if status := p.page(t, "/healthz", nil); status != http.StatusOK {
+		t.Errorf("/healthz: %d", status)
+	}
+}
+
 // TestDrainAndSecondSignal: a node that drains is not ready and no longer given to clients, by itself or others, but stays a member while a client stays; a second
 // signal ends that.
 func TestDrainAndSecondSignal(t *testing.T) {

@@ -68,6 +68,8 @@ func collectAt() (floor []byte) {
 // Run runs the node until the context ends.
 func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	defer runtime.KeepAlive(collectAt())
+	hangups := catchHangups()
+	defer hangups.release()
 	join, secret, err := seeds(c.Join)
 	if err != nil {
 		return err
@@ -87,7 +89,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	member, err := c.membership(identity.Key, secret, log)
+	member, err := c.membership(identity.Key, secret, hangups, log)
 	if err != nil {
 		return err
 	}
@@ -96,7 +98,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	client := c.clientAddr(gate.addr)
-	security, err := c.security(c.DataDir, gate.addr, client, log)
+	security, err := c.security(c.DataDir, gate.addr, client, hangups, log)
 	if err != nil {
 		return errors.Join(err, gate.close())
 	}
@@ -127,7 +129,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run, member.run}, drain: c.Drain, log: log}
+	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run}, drain: c.Drain, log: log}
 	life.announce = func(clients net.Addr) error {
 		c.expose(member, clients, log)
 		return c.announce(std.out, node, member, clients)

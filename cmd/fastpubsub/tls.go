@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 
 	"github.com/fastpubsub/fastpubsub/wsgate/cert"
 	"github.com/rs/zerolog"
@@ -50,7 +47,7 @@ type security struct {
 }
 
 // security makes what the options ask for. client is the address that clients are told.
-func (o *tlsOptions) security(dataDir string, bound net.Addr, client string, log zerolog.Logger) (security, error) {
+func (o *tlsOptions) security(dataDir string, bound net.Addr, client string, hangups *hangups, log zerolog.Logger) (security, error) {
 	switch {
 	case o.TLSCert != "":
 		files, err := cert.NewFiles(cert.FilesConfig{Cert: o.TLSCert, Key: o.TLSKey, Log: log})
@@ -62,9 +59,8 @@ func (o *tlsOptions) security(dataDir string, bound net.Addr, client string, log
 				log.Warn().Err(err).Msg("clients will refuse the certificate for the address that they are told; see --advertise-ws")
 			}
 		}
-		return security{files.TLS(), func(ctx context.Context) error {
-			return together(ctx, files.Run, func(ctx context.Context) error { return atHangup(ctx, files.Reload) })
-		}}, nil
+		hangups.reload(files.Reload)
+		return security{files.TLS(), files.Run}, nil
 	case len(o.Domain) > 0:
 		dir := o.ACMEDir
 		if dir == "" {
@@ -77,21 +73,6 @@ func (o *tlsOptions) security(dataDir string, bound net.Addr, client string, log
 		return security{acme.TLS(), acme.Run}, nil
 	default:
 		return security{run: func(ctx context.Context) error { <-ctx.Done(); return nil }}, nil
-	}
-}
-
-// atHangup does something at each SIGHUP until ctx ends.
-func atHangup(ctx context.Context, do func()) error {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	for {
-		select {
-		case <-signals:
-			do()
-		case <-ctx.Done():
-			return nil
-		}
 	}
 }
 

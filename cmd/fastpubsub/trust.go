@@ -83,14 +83,16 @@ type membership struct {
 }
 
 // membership reads what the options name.
-func (o *trustOptions) membership(key ed25519.PrivateKey, seed *trust.Secret, log zerolog.Logger) (*membership, error) {
+func (o *trustOptions) membership(key ed25519.PrivateKey, seed *trust.Secret, hangups *hangups, log zerolog.Logger) (*membership, error) {
 	m := &membership{options: o, key: key, seed: seed, log: log}
 	names := slices.DeleteFunc([]string{o.MeshSecretFile, o.MeshCA, o.MeshCert, o.MeshKey}, func(s string) bool { return s == "" })
 	var err error
 	if len(names) == 0 {
 		err = m.load()
 	} else {
-		m.files, err = watch.New(watch.Config{Names: names, Load: m.load, Report: m.report})
+		if m.files, err = watch.New(watch.Config{Names: names, Load: m.load, Report: m.report}); err == nil {
+			hangups.reload(m.files.Reload)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
@@ -181,7 +183,7 @@ func (m *membership) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return together(ctx, m.files.Run, func(ctx context.Context) error { return atHangup(ctx, m.files.Reload) })
+	return m.files.Run(ctx)
 }
 
 // expose says in the log, plainly, who can do what with this node.

@@ -83,7 +83,7 @@ func TestExposure(t *testing.T) {
 		{"by TLS", nodeCommand{Listen: "127.0.0.1:1", WS: "0.0.0.0:80", tlsOptions: tlsOptions{TLSCert: "x"}}, "warn", "any process", "by TLS"},
 	} {
 		_, key, _ := ed25519.GenerateKey(rand.Reader)
-		m, err := test.node.membership(key, nil, zerolog.Nop())
+		m, err := test.node.membership(key, nil, new(hangups), zerolog.Nop())
 		if err != nil {
 			t.Fatal(err)
 		}
