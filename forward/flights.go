@@ -136,9 +136,9 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 		if m.Class == wire.ClassPublish {
 			o.sent++
 		}
+		o.follow(now, s)
 		seq, back, ahead := o.table.Add(now, c, channel, size, deadline)
 		d := wire.Destination{ID: id, Seq: seq, Back: back, Ahead: ahead, Boot: uint16(o.table.Boot)}
-		o.follow(now, s)
 		if avoid := o.judge.Avoid(); avoid != nil {
 			detours = addDetour(detours, avoid, d)
 		} else {
@@ -155,11 +155,14 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 	return to, detours
 }
 
-// follow tells the judge of the ways that there are now. o.mu is held.
+// follow tells the judge of the ways that there are now. If a way around relays is one of them no more, what is under way on it is due. o.mu is held.
 func (o *outgoing) follow(now time.Time, s *Snapshot) {
-	if o.judged != s.Table || o.judge.Over(now) {
-		o.judge.Route(now, s.way(o.id))
-		o.judged = s.Table
+	if o.judged == s.Table && !o.judge.Over(now) {
+		return
+	}
+	o.judged = s.Table
+	if o.judge.Route(now, s.way(o.id)) {
+		o.table.Reroute(now)
 	}
 }
 
@@ -368,23 +371,32 @@ func (f *flights) acknowledged(from wire.NodeID, a *wire.Ack) {
 	f.sendElsewhere(orphans)
 }
 
-// reroute sends at once what is under way to destinations whose path broke.
-func (f *flights) reroute(ids []wire.NodeID) {
-	if len(ids) == 0 {
-		return
-	}
+// reroute sends at once what is under way to destinations whose path is broken: those given, whose shortest path is, and those to which messages went around
+// relays by a path that is left.
+func (f *flights) reroute(s *Snapshot, broken []wire.NodeID) {
 	now := time.Now()
+	due := false
 	f.mu.Lock()
-	for _, id := range ids {
+	for _, o := range f.out {
+		o.mu.Lock()
+		if o.judge.Avoid() != nil {
+			o.follow(now, s)
+			due = f.rest(o) != 0 || due
+		}
+		o.mu.Unlock()
+	}
+	for _, id := range broken {
 		if o := f.out[id]; o != nil {
 			o.mu.Lock()
 			o.table.Reroute(now)
-			f.rest(o)
+			due = f.rest(o) != 0 || due
 			o.mu.Unlock()
 		}
 	}
 	f.mu.Unlock()
-	f.wake(f.clock(now))
+	if due {
+		f.wake(f.clock(now))
+	}
 }
 
 // wake makes the worker look at this time at the latest.

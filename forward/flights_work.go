@@ -90,9 +90,9 @@ func (f *flights) resend(now time.Time, o *outgoing) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	before := o.table.Bytes()
-	again, expired := o.table.Due(now, resendBatch)
 	snapshot := f.endpoint.forwarder.snapshot.Load()
 	o.follow(now, snapshot)
+	again, expired := o.table.Due(now, resendBatch)
 	way, left := snapshot.way(o.id), false
 	for _, r := range again {
 		left = r.Tries > 0 && o.judge.Missed(now, r.Sent, way) || left

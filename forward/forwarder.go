@@ -55,7 +55,7 @@ func newForwarder(e *Endpoint) *Forwarder {
 // Publish makes s what the data plane goes by. Broken are the destinations whose path has just broken: what is under way there is sent again at once.
 func (f *Forwarder) Publish(s *Snapshot, broken []wire.NodeID) {
 	f.snapshot.Store(s)
-	f.endpoint.flights.reroute(broken)
+	f.endpoint.flights.reroute(s, broken)
 }
 
 // Reachable reports whether some usable link leads to id.

@@ -57,9 +57,11 @@ func (j *Judge) Avoid() []wire.NodeID {
 // Over reports whether relays that were avoided are to be given another chance, by Route.
 func (j *Judge) Over(now time.Time) bool { return !j.until.IsZero() && !now.Before(j.until) }
 
-// Route takes note of which ways there are now; it is to be called when that may have changed.
-func (j *Judge) Route(now time.Time, way Way) {
-	if j.Over(now) {
+// Route takes note of which ways there are now; it is to be called when that may have changed. It reports whether messages went around relays by a path that is not
+// the one to take any more: it may be broken, and what is under way on it lost.
+func (j *Judge) Route(now time.Time, way Way) (astray bool) {
+	over, named := j.Over(now), j.named
+	if over {
 		j.avoid, j.found, j.suspecting = nil, nil, false
 		j.until, j.pardoned = time.Time{}, now
 	}
@@ -74,9 +76,11 @@ func (j *Judge) Route(now time.Time, way Way) {
 			relays = around
 		}
 	}
-	if !slices.Equal(relays, j.relays) {
-		j.relays, j.since = relays, now
+	if slices.Equal(relays, j.relays) {
+		return false
 	}
+	j.relays, j.since = relays, now
+	return named && !over
 }
 
 // Missed takes note of a message, last sent then, that was not acknowledged in time, and reports whether messages take another way from now on.

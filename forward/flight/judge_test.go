@@ -181,6 +181,28 @@ func TestSelectiveRelay(t *testing.T) {
 	}
 }
 
+// What goes around relays is astray once that way is another: the links of it may be broken, and no one says so, since the shortest path is whole.
+func TestAstray(t *testing.T) {
+	c := newTrial(t, []wire.NodeID{7}, []wire.NodeID{8}, []wire.NodeID{9})
+	route := func(now int, astray bool, w ...[]wire.NodeID) {
+		t.Helper()
+		c.ways = w
+		if got := c.Route(at(now), c.way); got != astray {
+			t.Errorf("%d ms: astray %v", now, got)
+		}
+	}
+	route(0, false, []wire.NodeID{6}, []wire.NodeID{8}, []wire.NodeID{9}) // nothing is avoided: who knows of broken links tells
+	route(10, false, []wire.NodeID{7}, []wire.NodeID{8}, []wire.NodeID{9})
+	c.missed(300, 100, true, 7)
+	c.heard(500, 3, 7)
+	route(510, false, []wire.NodeID{7}, []wire.NodeID{8}, []wire.NodeID{9})
+	route(520, true, []wire.NodeID{7}, []wire.NodeID{9}) // by 8 no more
+	route(530, true, []wire.NodeID{6}, []wire.NodeID{9}) // what it was for is no longer on the path
+	route(540, false, []wire.NodeID{7}, []wire.NodeID{9}) // messages took the shortest path
+	over := 500 + int(penaltyFirst/time.Millisecond)
+	route(over, false, []wire.NodeID{7}, []wire.NodeID{9}) // 7 is tried again, and 9 still works
+}
+
 // Whatever happens, relays are named only while they are on the plain path and there is a way around them, and never more than a message can name.
 func TestJudgeNamesWhatItMay(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
