@@ -407,3 +407,28 @@ func TestFlappingDoesNotCutOff(t *testing.T) {
 		}
 	}
 }
+
+// A link that comes back is told of at once where nothing else leads to its node; else as any new one, which waits until links have been told of long enough.
+func TestBackInTouchIsToldAtOnce(t *testing.T) {
+	for _, cutOff := range []bool{true, false} {
+		r := newRig(t, 2)
+		r.up(4)
+		if !cutOff {
+			r.detour(3, 4)
+		}
+		r.pass(time.Minute)
+		p := r.c.peers[r.id(4)]
+		delete(r.echo, p.id)
+		for p.up {
+			r.pass(10 * time.Millisecond)
+		}
+		r.echo[p.id] = 10 * time.Millisecond
+		for !p.up {
+			r.pass(10 * time.Millisecond)
+		}
+		told := slices.ContainsFunc(r.c.vector, func(l wire.Link) bool { return l.To == p.id })
+		if told != cutOff {
+			t.Errorf("cut off %v: told of at once %v", cutOff, told)
+		}
+	}
+}

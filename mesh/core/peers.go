@@ -231,8 +231,11 @@ func (c *Core) linkUp(now time.Time, p *peer) {
 	p.up = true
 	p.failures = 0
 	c.ups++
-	// Not urgent: a node that joins brings up many links in a second, and each advertisement costs every node a signature check.
 	c.usableDirty, c.costsDirty = true, true
+	// Urgent only where it ends that two nodes are cut off: one that joins brings up many links in a second, and each advertisement costs every node a signature check.
+	if _, reached := c.table.Lookup(p.id); !reached && p.downs > 0 {
+		c.urgent = true
+	}
 	stats := c.prober.Link(p.id).Stats()
 	c.do(Notice{What: "link up", Peer: p.id, Text: fmt.Sprintf("srtt %.1f ms", float64(stats.SRTT)/1e6)})
 	c.sendSums(now, p.id) // what was new while it was down was not pushed over it
