@@ -403,3 +403,33 @@ func TestRerouteForgetsBackOff(t *testing.T) {
 		t.Errorf("%d of %d came", len(p.got), sent)
 	}
 }
+
+// A burst that is lost whole is sent again at one time-out, not at twice that; of a larger one the rest waits, lest all be sent again where it was merely late.
+func TestLostBurstIsSentAgainAtOnce(t *testing.T) {
+	for _, burst := range []int{1, 20, spareMost + 1, 4 * spareMost} {
+		p := newPair(6)
+		lose := false
+		p.broken = func(time.Time) bool { return lose }
+		for i := range 50 { // the time-out is learnt
+			p.publish(parcel{channel: 2, number: i})
+			p.run(20 * time.Millisecond)
+		}
+		p.run(time.Second)
+		lose = true
+		p.publish(parcel{channel: 2, number: 50})
+		p.run(p.out.Timeout() / 2)
+		for i := range burst {
+			p.publish(parcel{channel: 1, number: i})
+		}
+		p.run(p.out.Timeout()/2 - 10*time.Millisecond)
+		before := p.sends
+		p.run(20 * time.Millisecond) // the one sent first
+		if again := p.sends - before; again != 1 {
+			t.Fatalf("%d sent again at first", again)
+		}
+		p.run(p.out.Timeout() / 4) // that has doubled
+		if again := p.sends - before - 1; again != min(burst, spareMost) {
+			t.Errorf("of a burst of %d sent half a time-out later %d are sent again", burst, again)
+		}
+	}
+}

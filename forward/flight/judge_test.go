@@ -196,8 +196,8 @@ func TestAstray(t *testing.T) {
 	c.missed(300, 100, true, 7)
 	c.heard(500, 3, 7)
 	route(510, false, []wire.NodeID{7}, []wire.NodeID{8}, []wire.NodeID{9})
-	route(520, true, []wire.NodeID{7}, []wire.NodeID{9}) // by 8 no more
-	route(530, true, []wire.NodeID{6}, []wire.NodeID{9}) // what it was for is no longer on the path
+	route(520, true, []wire.NodeID{7}, []wire.NodeID{9})  // by 8 no more
+	route(530, true, []wire.NodeID{6}, []wire.NodeID{9})  // what it was for is no longer on the path
 	route(540, false, []wire.NodeID{7}, []wire.NodeID{9}) // messages took the shortest path
 	over := 500 + int(penaltyFirst/time.Millisecond)
 	route(over, false, []wire.NodeID{7}, []wire.NodeID{9}) // 7 is tried again, and 9 still works

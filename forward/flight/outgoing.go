@@ -11,6 +11,8 @@ const (
 	leastTimeout = 100 * time.Millisecond
 	mostTimeout  = 2 * time.Second
 	firstGuess   = 200 * time.Millisecond // time to acknowledgement before the first sample
+
+	spareMost = 32 // messages: about what a connection may send at first, not knowing the network
 )
 
 // Outgoing is what one run of a destination has not yet acknowledged. Items are the owner's messages.
@@ -28,6 +30,7 @@ type Outgoing[T any] struct {
 	variance time.Duration
 	backOff  int       // doublings of the time-out since the last sample
 	backedAt time.Time // when it was doubled last
+	spare    int       // messages sent before that which do not wait for as much longer
 	checkAt  time.Time // before this nothing times out
 }
 
@@ -77,7 +80,7 @@ func (o *Outgoing[T]) Add(now time.Time, item T, channel uint64, size int, deadl
 	o.entries = append(o.entries, entry[T]{item: item, channel: channel, back: back, size: size, sent: now, deadline: deadline})
 	o.bytes += size
 	o.kept++
-	if check := now.Add(o.timeout(0)); o.kept == 1 || check.Before(o.checkAt) {
+	if check := now.Add(o.timeout(o.backOff)); o.kept == 1 || check.Before(o.checkAt) {
 		o.checkAt = check
 	}
 	return seq, back, uint64(len(o.entries) - 1)
@@ -90,14 +93,25 @@ func (o *Outgoing[T]) Bytes() int { return o.bytes }
 func (o *Outgoing[T]) Len() int { return o.kept }
 
 // Timeout is how long an acknowledgement may take now.
-func (o *Outgoing[T]) Timeout() time.Duration { return o.timeout(0) }
+func (o *Outgoing[T]) Timeout() time.Duration { return o.timeout(o.backOff) }
 
-func (o *Outgoing[T]) timeout(tries int) time.Duration {
+// timeout is how long an acknowledgement may take, doubled so many times.
+func (o *Outgoing[T]) timeout(doublings int) time.Duration {
 	guess := 2 * o.guess
 	if o.smoothed > 0 {
 		guess = 2*o.smoothed + 4*o.variance
 	}
-	return min(max(guess, leastTimeout)<<min(max(tries, o.backOff), 5), mostTimeout)
+	return min(max(guess, leastTimeout)<<min(doublings, 5), mostTimeout)
+}
+
+// patience is how long this message's acknowledgement may take. Of those that were on their way when the time-out was last doubled, a few have the time that they
+// had: mostly they are lost, too.
+func (o *Outgoing[T]) patience(e *entry[T]) time.Duration {
+	backOff := o.backOff
+	if o.spare > 0 && e.sent.Before(o.backedAt) {
+		backOff--
+	}
+	return o.timeout(max(e.tries, backOff))
 }
 
 // Ack takes an acknowledgement in and returns how many messages it freed, and which of them nobody wanted at the destination. One that does
@@ -147,9 +161,10 @@ func (o *Outgoing[T]) sample(took time.Duration) {
 	if took <= 0 {
 		return
 	}
-	o.backOff = 0
-	if o.smoothed == 0 {
-		o.smoothed, o.variance = took, took/2
+	o.backOff, o.spare = 0, 0
+	if o.smoothed == 0 { // RFC 6298, section 2.2, takes half, knowing nothing; here the cost of the route has said what to expect
+		off := took - o.guess
+		o.smoothed, o.variance = took, min(max(off, -off, took/8), took/2)
 		return
 	}
 	off := took - o.smoothed
@@ -222,14 +237,14 @@ func (o *Outgoing[T]) makeRoom() {
 func (o *Outgoing[T]) backUp(now, sent time.Time) {
 	if o.backOff < 5 && sent.After(o.backedAt) {
 		o.backOff++
-		o.backedAt = now
+		o.backedAt, o.spare = now, spareMost
 	}
 }
 
 // Reroute makes everything due: the path that it took is broken. What the time-outs have grown to says nothing of the new path, which some
 // node on it may not know yet.
 func (o *Outgoing[T]) Reroute(now time.Time) {
-	o.backOff = 0
+	o.backOff, o.spare = 0, 0
 	for i := range o.entries {
 		e := &o.entries[i]
 		e.due, e.tries = !e.done, 0
@@ -239,7 +254,7 @@ func (o *Outgoing[T]) Reroute(now time.Time) {
 
 // Hasten makes everything due that was not sent just now: messages go another way from now on.
 func (o *Outgoing[T]) Hasten(now time.Time) {
-	o.backOff = 0
+	o.backOff, o.spare = 0, 0
 	for i := range o.entries {
 		e := &o.entries[i]
 		e.due, e.tries = !e.done && e.sent.Before(now), 0
@@ -263,7 +278,7 @@ func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired 
 			expired += o.finish(o.base + uint64(i))
 			continue
 		}
-		at := e.sent.Add(o.timeout(e.tries))
+		at := e.sent.Add(o.patience(e))
 		if e.due || !now.Before(at) {
 			if len(again) == limit { // the rest has to wait for the next call
 				o.checkAt = now
@@ -271,13 +286,14 @@ func (o *Outgoing[T]) Due(now time.Time, limit int) (again []Resend[T], expired 
 			}
 			r := Resend[T]{Seq: o.base + uint64(i), Back: e.back, Ahead: uint64(i), Item: e.item, Sent: e.sent}
 			if !e.due {
+				o.spare = max(o.spare-1, 0)
 				o.backUp(now, e.sent)
 				e.tries++
 				r.Tries = e.tries
 			}
 			e.due, e.again, e.sent = false, true, now
 			again = append(again, r)
-			at = now.Add(o.timeout(e.tries))
+			at = now.Add(o.patience(e))
 		}
 		for _, t := range [...]time.Time{at, e.deadline} {
 			if t.Before(o.checkAt) {
