@@ -41,7 +41,7 @@ type Advertiser struct {
 	held   time.Time     // when a change held back may be told; zero if none is
 	urgent bucket
 
-	patient bool // a link that is new is told like a small change
+	patient bool // a link that is new, or no more, is told like a small change
 }
 
 // NewAdvertiser is an Advertiser that has told nothing, which is the same as an empty vector.
@@ -50,8 +50,8 @@ func NewAdvertiser(cfg Config) *Advertiser {
 	return &Advertiser{cfg: cfg, risen: map[wire.NodeID]rise{}, pause: cfg.AdvertiseEvery, urgent: newBucket(urgentRate, urgentBurst)}
 }
 
-// Patient says whether links that are new may wait as long as the least of changes, which churn puts off most: in a large mesh a node that starts has tens of them,
-// one after another, and whoever is reached by a few is reached.
+// Patient says whether links that are new, and those given up, may wait as long as the least of changes, which churn puts off most: in a large mesh a node that starts
+// has tens of them, one after another, whoever is reached by a few is reached, and none is given up that carried messages of late. One that broke is urgent.
 func (a *Advertiser) Patient(patient bool) { a.patient = patient }
 
 // Offer takes what the node's working links cost now, sorted by To, and says whether it is due to be told. If so vector is what to
@@ -124,19 +124,19 @@ type rise struct {
 // kept reports whether the rise still counts.
 func (r *rise) kept(now time.Time) bool { return now.Sub(r.at) <= max(riseKept, 2*r.hold) }
 
-// Changes of the set of links, in thresholds: as large as any; and as small, where new ones may wait.
+// Changes of the set of links, in thresholds: as large as any; and as small, where they may wait.
 const (
-	setChange = 1e9
-	newChange = 1 + 1e-9
+	setChange   = 1e9
+	leastChange = 1 + 1e-9
 )
 
 // damp is the vector to tell, and how many thresholds the largest change in it is: 0 if nothing is worth telling, else more than 1.
 func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change float64) {
 	vector = slices.Clone(costs)
 	a.easing = time.Time{}
-	added := float64(setChange)
+	set := float64(setChange)
 	if a.patient {
-		added = newChange
+		set = leastChange
 	}
 	same, old := 0, a.told
 	for i, c := range costs {
@@ -144,7 +144,7 @@ func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change fl
 			old = old[1:]
 		}
 		if len(old) == 0 || old[0].To != c.To {
-			change = max(change, added)
+			change = max(change, set)
 			continue
 		}
 		same++
@@ -157,7 +157,7 @@ func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change fl
 		}
 	}
 	if same < len(a.told) {
-		change = setChange
+		change = max(change, set)
 	}
 	return vector, change
 }

@@ -324,7 +324,8 @@ func BenchmarkOffer128(b *testing.B) {
 	}
 }
 
-// Links that come up one after another, ten a second, are told every half second, or ever more rarely to the patient; one that goes, and a first one, are not put off.
+// Links that come up one after another, ten a second, are told every half second, or ever more rarely to the patient, and so are those that go one after another; a
+// first one, and one that broke, are not put off.
 func TestPatience(t *testing.T) {
 	for _, patient := range []bool{false, true} {
 		a := newTeller()
@@ -338,8 +339,15 @@ func TestPatience(t *testing.T) {
 			t.Errorf("patient %v: told at %v", patient, a.at)
 		}
 		before := len(a.vectors)
-		if a.offer(10*time.Second, false, costs[1:]...); patient && len(a.vectors) != before+1 {
-			t.Errorf("patient %v: a link that went was not told", patient)
+		for i := range 50 {
+			a.offer(10*time.Second+time.Duration(i)*100*time.Millisecond, false, costs[i+1:]...)
+		}
+		if told := len(a.vectors) - before; patient && told > 2 || !patient && told < 9 {
+			t.Errorf("patient %v: links that went were told of %d times", patient, told)
+		}
+		before = len(a.vectors)
+		if a.offer(15*time.Second, true, costs[60:]...); len(a.vectors) != before+1 {
+			t.Errorf("patient %v: a link that broke was not told", patient)
 		}
 	}
 }

@@ -175,7 +175,7 @@ func (c *Core) linkClosed(now time.Time, e LinkClosed) {
 	if p == nil || p.link != e.Link {
 		return // it was replaced
 	}
-	if !p.needed && p.spared {
+	if !p.needed { // the other end, which has been told so, gives it up, most likely
 		c.dropSpared(now, p)
 	} else {
 		c.prober.Link(p.id).Failed(now)
