@@ -23,8 +23,8 @@ func quicConfig() *quic.Config {
 	return &quic.Config{
 		EnableDatagrams:                true,
 		HandshakeIdleTimeout:           1500 * time.Millisecond,
-		MaxIdleTimeout:                 3 * time.Second,         // a backstop: probes find a dead link first
-		KeepAlivePeriod:                1500 * time.Millisecond, // half of that, the most: idle links are probed from both ends every 2 s, which mostly makes it needless
+		MaxIdleTimeout:                 4600 * time.Millisecond, // a backstop: probes find a dead link first
+		KeepAlivePeriod:                2300 * time.Millisecond, // half of that, the most: on idle links a probe comes from one end or the other before, which mostly makes it needless
 		InitialStreamReceiveWindow:     1 << 20,
 		MaxStreamReceiveWindow:         6 << 20,
 		InitialConnectionReceiveWindow: 2 << 20,

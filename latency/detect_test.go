@@ -73,7 +73,7 @@ func TestIdleDetectionBound(t *testing.T) {
 	for _, idle := range []time.Duration{200 * ms, time.Second} {
 		for _, rtt := range pathRTTs() {
 			worst := detection(t, Config{IdleInterval: idle}, path{rtt: steady(rtt)}, func(l *Link) time.Duration {
-				return idle + 3*50*ms + 2*l.timeout()
+				return idle*5/4 + 3*50*ms + 2*l.timeout()
 			})
 			t.Logf("idle %v, RTT %v: at most %v", idle, rtt, worst)
 		}

@@ -70,7 +70,8 @@
 // sample more than four deviations and 2 ms off, until five more have come; or a shift that is followed), all others
 // at IdleInterval. Frames of the peer other than echoes put the probe of a lively link off until three quarters of ActiveInterval after the last of them, to
 // 6·ActiveInterval at most, and not once a probe is missed: what asks whether a link works is silence, so that a link which carries messages or acknowledgements costs next to no probes, and of two ends that have
-// nothing else to say one does most of the asking. Each interval is shortened by a random part up to a tenth, and a tick that some link needs takes
+// nothing else to say one does most of the asking. On an idle link the ends take turns in the same way: a probe goes IdleInterval after the peer was heard, a quarter
+// more after the last of its own, and 3·IdleInterval after that at the latest, since both ends measure. Each interval is shortened by a random part up to a tenth, and a tick that some link needs takes
 // along every link that is due within a tenth of its own interval: links of equal interval soon share their ticks. Of
 // the budget every link gets a base rate first, then suspected links theirs, up to 40 % of the budget; what is left
 // is shared by weight among lively links, most to those used last. A bucket bounds what is sent in fact.
@@ -92,7 +93,7 @@
 //
 // Between two vectors lies AdvertiseEvery, doubled up to AdvertiseMost each time a change follows soon after the one before and halved by quiet (as
 // Trickle's interval, RFC 6206). A change of k thresholds waits only 1/k of what churn added, so a large change is never late;
-// a new link is a large one, but where the owner is Patient the least.
+// a link that is new or no more is a large one, but where the owner is Patient the least.
 // Urgent changes go at once, but for a bucket of 10/s, burst 5.
 //
 // # Place
@@ -105,7 +106,7 @@
 //
 //	L1  A lively link whose path dies at t is Down by t + MissedLimit·ActiveInterval + T, or half a round trip later, less a quarter of ActiveInterval, where the peer was heard until then;
 //	    with deviation up to 10 ms and default settings that is t + 200 ms + srtt. (The budget must allow its interval.)
-//	L2  Any other link is Down by t + IdleInterval + MissedLimit·ActiveInterval + 2T.
+//	L2  Any other link is Down by t + 5/4·IdleInterval + MissedLimit·ActiveInterval + 2T.
 //	L3  Coming up takes two answered probes the first time, at least GoodLimit after a down, more after each.
 //	L4  On a steady path the smoothed round trip is within one mean deviation of the mean 98 % of the time at least; nine
 //	    tenths of a step up are followed within six samples where the step stands well clear of the jitter.
@@ -113,7 +114,7 @@
 //	L6  Cost is never 0 and saturates; Loss is in [0, 1]; no call on any link panics.
 //	L7  An echo of an unknown or answered number, or with an absurd round trip, changes nothing but Stats.Refused.
 //	P1  In any span of time s at most Budget/10 + s·Budget probes are sent.
-//	P2  No link waits longer for its probe than 2·max(IdleInterval, 3·links/Budget) + 100 ms.
+//	P2  No link waits longer for its probe than 2·max(5/4·IdleInterval, 3·links/Budget) + 100 ms, or 3·IdleInterval if its peer is heard.
 //	P3  Suspected links go first in each tick; lively ones are stretched least where they were used last.
 //	P4  The same calls with the same randomness give the same results.
 //	A1  A vector is told only if a cost moved past its threshold or the set of links changed.

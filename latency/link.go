@@ -323,6 +323,14 @@ func (l *Link) heardOf(at time.Duration) bool {
 	return l.state == Up && l.unanswered == 0 && l.spokeAt > 0 && at-l.spokeAt < l.fast()
 }
 
+// putOff is how long after the last probe the next is due: pause, or, since silence is what asks for a probe, some time after the peer was last heard, but not most.
+func (l *Link) putOff(pause, silence, most time.Duration) time.Duration {
+	if l.state != Up || l.unanswered > 0 || l.spokeAt <= l.sentAt {
+		return pause
+	}
+	return max(pause, min(l.spokeAt-l.sentAt+silence, most))
+}
+
 // calm is the interval of probes that only measure, while frames show that the link works.
 func (l *Link) calm() time.Duration { return min(calmFactor*l.cfg.ActiveInterval, l.cfg.IdleInterval) }
 

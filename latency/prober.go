@@ -18,6 +18,8 @@ const (
 	planPeriod  = 10 * time.Millisecond // a plan holds
 	refillPause = 10 * time.Millisecond // between ticks while the budget is used up
 	stallAfter  = 50 * time.Millisecond // later than this the caller stalled
+
+	idleMost = 3 // times IdleInterval: between probes of an idle link from which frames come
 )
 
 // Prober decides which links of a node are to be probed when, and keeps their estimates. One goroutine owns it and its links.
@@ -204,14 +206,14 @@ func (p *Prober) due(m *member) (at, slack time.Duration) {
 	idle := time.Duration(m.jitter * float64(interval(p.plan.base)))
 	eager := l.suspected() || l.unsettled()
 	if !eager && l.sentAt > l.livelyUntil() {
-		return l.sentAt + idle, idle / tickShare
+		return l.sentAt + l.putOff(idle*5/4, idle, idleMost*idle), idle / tickShare
 	}
 	pause := time.Duration(m.jitter * float64(p.plan.interval(l)))
-	if !eager && l.state == Up && l.unanswered == 0 && l.spokeAt > l.sentAt { // silence is what asks for a probe, and measuring now and then
-		pause = max(pause, min(l.spokeAt-l.sentAt+pause*3/4, time.Duration(m.jitter*float64(l.calm()))))
+	if !eager {
+		pause = l.putOff(pause, pause*3/4, time.Duration(m.jitter*float64(l.calm())))
 	}
 	if !eager && l.sentAt+pause > l.livelyUntil() {
-		pause = idle
+		pause = l.putOff(idle*5/4, idle, idleMost*idle)
 	}
 	return l.sentAt + pause, pause / tickShare
 }

@@ -205,6 +205,56 @@ func TestFlapsOutliveTheLink(t *testing.T) {
 	}
 }
 
+// The two ends of an idle link take turns in asking whether it works: half as many probes as if each did so by itself, none long silent, and both measure.
+func TestEndsOfAnIdleLinkTakeTurns(t *testing.T) {
+	for _, delay := range []time.Duration{100 * time.Microsecond, 20 * ms, 150 * ms} {
+		now := time.Unix(1_700_000_000, 0)
+		began := now
+		var ends [2]*Prober
+		for i := range ends {
+			ends[i] = NewProber(Config{}, rand.New(rand.NewPCG(5, uint64(i))))
+			ends[i].Add(1, now)
+		}
+		var flights []func() bool // what is under way; true once it is there
+		arrives := func(at time.Time, do func(*Link), end int) {
+			flights = append(flights, func() bool {
+				if now.Before(at) {
+					return false
+				}
+				do(ends[end].Link(1))
+				return true
+			})
+		}
+		var sent [2]int
+		var last time.Time
+		longest := time.Duration(0)
+		const idleAfter, total = 10 * time.Second, 3 * time.Minute
+		for now.Sub(began) < total {
+			flights = slices.DeleteFunc(flights, func(f func() bool) bool { return f() })
+			for i, p := range ends {
+				p.Advance(now)
+				for _, probe := range p.Due(now) {
+					there := now.Add(delay)
+					back := there.Add(delay)
+					arrives(there, func(l *Link) { l.Heard(there) }, 1-i)
+					arrives(back, func(l *Link) { l.Echo(back, probe.Seq, 2*delay) }, i)
+					if now.Sub(began) > idleAfter {
+						sent[i]++
+						longest = max(longest, now.Sub(last))
+					}
+					last = now
+				}
+			}
+			now = now.Add(2 * ms)
+		}
+		rate := float64(sent[0]+sent[1]) / (total - idleAfter).Seconds()
+		t.Logf("delay %v: %d and %d probes, %.2f a second, longest silence %v", delay, sent[0], sent[1], rate, longest)
+		if rate > 0.65 || min(sent[0], sent[1]) < 28 || longest > 2500*ms {
+			t.Errorf("delay %v: %d and %d probes, %.2f a second, longest silence %v", delay, sent[0], sent[1], rate, longest)
+		}
+	}
+}
+
 // What is remembered of removed links is bounded.
 func TestMemoryIsBounded(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
