@@ -14,7 +14,7 @@ const module = "github.com/fastpubsub/fastpubsub"
 
 // arrows are the only imports allowed among this module's packages; mesh/doc.go and README tell why.
 var arrows = map[string][]string{
-	"cmd/fastpubsub":                   {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "cmd/fastpubsub/internal/metrics", "mesh", "mesh/channel", "mesh/trust", "mesh/watch", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata", "cmd/fastpubsub/internal/simulate"},
+	"cmd/fastpubsub":                   {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/demo", "cmd/fastpubsub/internal/metrics", "mesh", "mesh/channel", "mesh/report", "mesh/trust", "mesh/watch", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata", "cmd/fastpubsub/internal/simulate"},
 	"cmd/fastpubsub/internal/bench":    {"cmd/fastpubsub/internal/proc", "mesh/channel", "wsgate/client"},
 	"cmd/fastpubsub/internal/chaos":    {"cmd/fastpubsub/internal/proc", "mesh/trust", "mesh/wan", "wsgate/client", "testdata"},
 	"cmd/fastpubsub/internal/demo":     {"latency", "mesh", "mesh/channel", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "testdata"},
@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"mesh/channel":                     {},
 	"mesh/core":                        {"forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},
 	"mesh/nowait":                      {},
+	"mesh/report":                      {"mesh/channel", "mesh/core", "mesh/wire"},
 	"mesh/scale":                       {"forward/route", "gossip/interest", "gossip/rumour", "latency", "mesh/channel", "mesh/core", "mesh/wan", "mesh/wire"},
 	"mesh/simnet":                      {},
 	"mesh/trust":                       {"mesh/wire"},

@@ -62,6 +62,17 @@ func (n *Node) Publish(ctx context.Context, m channel.Message) error {
 	return nil
 }
 
+// Wanted reports whether this node or, as far as it knows, any other has subscribers of a channel.
+func (n *Node) Wanted(tenant, name string) bool {
+	if n.cfg.Wants != nil && n.cfg.Wants(tenant, name) {
+		return true
+	}
+	w := n.lookups.take()
+	defer n.lookups.pool.Put(w)
+	w.find(n.index, tenant, name)
+	return len(w.nodes) > 0
+}
+
 // find looks the nodes up that have interest in a channel, in no particular order.
 func (w *lookup) find(x *interest.Index, tenant, name string) {
 	w.keys = interest.AppendQuery(w.keys[:0], tenant, name)
@@ -92,6 +103,11 @@ func (n *Node) arrived(m *wire.Message) (taken bool) {
 		msg := channel.Message{Tenant: string(m.Tenant), Channel: string(m.Channel), Mode: channel.Mode(m.Mode), Batch: m.Batch, Payload: m.Payload}
 		if err := msg.Validate(); err != nil {
 			n.endpoint.Counters().Drop(forward.DropMalformed, 1)
+			return false
+		}
+		if channel.IsReserved(msg.Channel) && msg.Channel != channel.MeshPrefix+m.Origin.String() { // a node speaks for itself alone
+			n.endpoint.Counters().Drop(forward.DropForged, 1)
+			n.endpoint.Blame(m.Origin, forward.FaultForged, 1)
 			return false
 		}
 		return n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})

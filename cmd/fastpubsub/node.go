@@ -17,6 +17,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/metrics"
 	"github.com/fastpubsub/fastpubsub/mesh"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	"github.com/fastpubsub/fastpubsub/mesh/report"
 	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/wsgate"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
@@ -129,7 +130,13 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run}, drain: c.Drain, log: log}
+	reports := func(ctx context.Context) error {
+		return report.Run(ctx, report.Config{Node: node, Clients: func() report.Clients {
+			s := server.Stats()
+			return report.Clients{Connections: s.Connections, Delivered: s.MessagesOut}
+		}})
+	}
+	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run, reports}, drain: c.Drain, log: log}
 	life.announce = func(clients net.Addr) error {
 		c.expose(member, clients, log)
 		return c.announce(std.out, node, member, clients)

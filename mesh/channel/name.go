@@ -39,6 +39,9 @@ func NormalizeTenant(s string) (string, error) {
 // reserved starts the names of channels that the mesh itself publishes on.
 const reserved = '$'
 
+// MeshPrefix and the ID of a node is the channel that this node alone publishes on.
+const MeshPrefix = "$mesh."
+
 // IsReserved tells whether a channel or pattern starts with "$": only the mesh may publish there.
 func IsReserved(name string) bool { return name != "" && name[0] == reserved }
 
