@@ -27,6 +27,7 @@ type Config struct {
 	Edges    func() []Edge           // the nodes that clients can connect to, for GET /v1/bootstrap; nil means none
 	Describe func() any              // the overlay's state for GET /v1/mesh, to be encoded as JSON; nil means {}
 	Handlers map[string]http.Handler // further pages, by http.ServeMux pattern; a pattern ServeMux refuses panics
+	Home     string                  // the page to which / leads browsers; default none: they get the text page, as all others do
 
 	TLS    *tls.Config // to serve with, HTTP/1.1 only; nil means without TLS
 	Limits Limits

@@ -12,6 +12,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/rs/zerolog"
 
+	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
 
@@ -42,6 +43,10 @@ func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.Handler
 		"/{$}": func(w http.ResponseWriter, r *http.Request) {
 			if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 				upgrade(w, r)
+				return
+			}
+			if s.home != "" && strings.Contains(r.Header.Get("Accept"), "text/html") {
+				http.Redirect(w, r, s.home, http.StatusFound)
 				return
 			}
 			writeText(w, http.StatusOK, "FastPubSub "+s.version+"\n\n"+
@@ -112,7 +117,21 @@ func writeText(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-func (s *Server) serveMesh(w http.ResponseWriter, _ *http.Request) {
+// serveMesh shows the overlay's state. Where clients need tokens it takes what it takes to subscribe the nodes' reports, which tell the same, or a master token.
+func (s *Server) serveMesh(w http.ResponseWriter, r *http.Request) {
+	text := access.Bearer(r.Header)
+	if s.authority != nil && !s.authority.IsMaster(text) {
+		pass, ok := s.enter(w, r, text)
+		if !ok {
+			return
+		}
+		defer s.leave(pass, nil)
+		reports, err := channel.ParsePattern(channel.MeshPrefix + "#")
+		if err != nil || !pass.MaySubscribe(channel.DefaultTenant, reports) {
+			s.refuse(w, fault{codePermissionDenied, "this takes a token that may subscribe to " + channel.MeshPrefix + "# in the tenant " + channel.DefaultTenant})
+			return
+		}
+	}
 	writeJSON(w, http.StatusOK, s.describe())
 }
 

@@ -146,9 +146,12 @@ func TestOpenAPIIsTrue(t *testing.T) {
 		root, auth, nobody := bearer(master), bearer(w.token("")), "X: y"
 		elsewhere := bearer(w.token(`"allow_ip_masks":["192.0.2.1"],`))
 		old := w.token("")
-		for _, page := range []string{"GET /ping", "GET /healthz", "GET /readyz", "GET /api-docs/openapi.json", "GET /v1/bootstrap", "GET /v1/mesh"} {
+		for _, page := range []string{"GET /ping", "GET /healthz", "GET /readyz", "GET /api-docs/openapi.json", "GET /v1/bootstrap"} {
 			drive(w, page, "", "", nobody, 200)
 		}
+		drive(w, "GET /v1/mesh", "", "", root, 200)
+		drive(w, "GET /v1/mesh", "", "", nobody, 401)
+		drive(w, "GET /v1/mesh", "", "", auth, 403)
 		ready = false
 		drive(w, "GET /readyz", "", "", nobody, 503)
 		drive(w, "GET /v1/bootstrap", "?limit=0", "", nobody, 400)

@@ -47,6 +47,7 @@ type Server struct {
 	edges     edgeList
 
 	handlers map[string]http.Handler
+	home     string
 	tls      *tls.Config
 	limits   Limits
 	rates    Rates
@@ -81,6 +82,7 @@ func New(cfg Config) (*Server, error) {
 		describe:  cfg.Describe,
 		listEdges: cfg.Edges,
 		handlers:  cfg.Handlers,
+		home:      cfg.Home,
 		tls:       cfg.TLS,
 		limits:    cfg.Limits.withDefaults(),
 		rates:     cfg.Rates,

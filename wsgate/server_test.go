@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func (w *world) get(path string) (int, string) {
+func (w *world) get(path string, header ...string) (int, string) {
 	w.t.Helper()
 	conn, err := w.net.Host(clientIP).DialContext(w.t.Context(), "tcp", wsAddr)
 	if err != nil {
@@ -21,10 +21,13 @@ func (w *world) get(path string) (int, string) {
 	web := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(context.Context, string, string) (net.Conn, error) { return conn, nil },
-	}}
+	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	request, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, "http://"+wsAddr+path, nil)
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 { // names and values in turn
+		request.Header.Set(header[i], header[i+1])
 	}
 	response, err := web.Do(request)
 	if err != nil {
@@ -41,8 +44,8 @@ func (w *world) get(path string) (int, string) {
 func TestPages(t *testing.T) {
 	ready := false
 	cfg := Config{
-		Version: "v1.2.3",
-		Ready:   func() bool { return ready },
+		Version: "v1.2.3", Home: "/extra",
+		Ready: func() bool { return ready },
 		Handlers: map[string]http.Handler{
 			"GET /extra": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "more") }),
 		},
@@ -66,6 +69,9 @@ func TestPages(t *testing.T) {
 		}
 		if status, body := w.get("/"); status != 200 || !strings.HasPrefix(body, "FastPubSub v1.2.3\n") {
 			t.Errorf("/: %d %q", status, body)
+		}
+		if status, _ := w.get("/", "Accept", "text/html,*/*;q=0.8"); status != http.StatusFound {
+			t.Errorf("/ for a browser: %d", status)
 		}
 		if status, _ := w.get("/ws"); status != http.StatusUpgradeRequired {
 			t.Errorf("/ws: %d", status)

@@ -110,7 +110,7 @@ func (p *process) client(t *testing.T, stdin string, args ...string) (string, er
 
 func (p *process) view(t *testing.T) (v mesh.View) {
 	t.Helper()
-	out, err := p.client(t, "", "status", "--json")
+	out, err := p.client(t, "", "status", "--json", "--token", testMaster)
 	if err == nil {
 		err = json.Unmarshal([]byte(out), &v)
 	}

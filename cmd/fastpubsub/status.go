@@ -16,6 +16,7 @@ import (
 // statusCommand shows what a node knows.
 type statusCommand struct {
 	URL   string `name:"url" default:"http://127.0.0.1:8080" help:"Address of the node's client port." placeholder:"URL"`
+	Token string `help:"Where clients need tokens: an access token that may subscribe to $mesh.#, or a master token." placeholder:"AT_..."`
 	JSON  bool   `name:"json" help:"Print the node's whole answer as JSON."`
 	Check bool   `help:"Only tell by the exit code whether the node is ready."`
 }
@@ -32,12 +33,19 @@ func (c *statusCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
+	switch res.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s: %s: give --token one that may subscribe to $mesh.# in the tenant ~, or a master token", req.URL, res.Status)
+	default:
 		return fmt.Errorf("%s: %s", req.URL, res.Status)
 	}
 	if c.Check {

@@ -128,7 +128,7 @@ func TestStrangersOutsideProcesses(t *testing.T) {
 	began := time.Now()
 	secret, master := trust.NewSecret(), file(t, testMaster)
 	a := startProcess(t, "a", "--mesh-secret-file", file(t, secret.Text()), "--master-token-file", master)
-	b := startProcess(t, "b", "--join", "fps://"+secret.Text()+"@"+a.node, "--require-tokens")
+	b := startProcess(t, "b", "--join", "fps://"+secret.Text()+"@"+a.node, "--require-tokens", "--master-token-file", master)
 	t.Setenv("FASTPUBSUB_MESH_SECRET", secret.Text())
 	c := startProcess(t, "c", "--join", b.node)
 	if err := os.Unsetenv("FASTPUBSUB_MESH_SECRET"); err != nil {
