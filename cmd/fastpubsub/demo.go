@@ -19,13 +19,14 @@ type demoCommand struct {
 	Script   []string      `help:"Faults to make: a file, or text such as '10s slow Tokyo London 80ms; 20s block Paris Toronto; 30s kill Dubai; 40s heal'. May be given several times." sep:"none" placeholder:"SCRIPT"`
 	Rate     float64       `help:"Messages per second from each metro to each other; by default 5, less with many nodes." placeholder:"RATE"`
 	Seed     uint64        `default:"1" help:"Seed of jitter, loss and the nodes' keys."`
+	WS       string        `name:"ws" env:"FASTPUBSUB_DEMO_WS" help:"Also serve browsers here: a live map of the mesh, and clients of the first node." placeholder:"HOST:PORT"`
 	Log      string        `help:"File for the logs of the nodes." type:"path" placeholder:"FILE"`
 }
 
 // Run runs the demo until its time is over, the user quits or the context ends.
 func (c *demoCommand) Run(ctx context.Context, std streams) (err error) {
 	cfg := demo.Config{
-		Nodes: c.Nodes, Metros: c.Metros, Duration: c.Duration, JSON: c.JSON, Rate: c.Rate, Seed: c.Seed,
+		Nodes: c.Nodes, Metros: c.Metros, Duration: c.Duration, JSON: c.JSON, Rate: c.Rate, Seed: c.Seed, WS: c.WS,
 		In: std.in, Out: std.out, Err: std.err,
 	}
 	for _, given := range c.Script {

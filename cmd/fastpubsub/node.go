@@ -125,7 +125,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	server, err = wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: func() any { return viewOf(node, server) }, Edges: edgesOf(node), Logger: log, Version: versionText(),
 		TLS: security.config, Limits: c.limits(), Rates: c.rates(), Timing: wsgate.Timing{Request: c.HandshakeTimeout, Spread: c.DrainSpread},
-		Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler(), "GET " + metrics.Path: metrics.Handler(&measured{node, &server}, versionText())},
+		Home: web.Dashboard, Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler(), "GET " + metrics.Path: metrics.Handler(&measured{node, &server}, versionText())},
 	})
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))

@@ -1,9 +1,16 @@
-// Package web is what a node gives to browsers: fastpubsub.js, a client of llps.v1 for pages and for Node, its types, and a
-// chat page as the example. All of it is embedded and served as it lies here; there is no build step.
+// Package web is what a node gives to browsers: fastpubsub.js, a client of llps.v1 for pages and for Node, its types, a
+// chat page as the example, and the dashboard. All of it is embedded and served as it lies here; there is no build step.
 //
 //	fastpubsub.js     the client: an ES module without dependencies; its head is its specification
 //	fastpubsub.d.ts   its types
 //	chat.html         a chat with presence and measured latencies
+//	dash/             the dashboard: a live map of the mesh, made from what its nodes report (package mesh/report)
+//
+// # The dashboard
+//
+// main.js subscribes the nodes' reports and hands them to model.js, which puts them together and computes routes as nodes do; map.js draws the map and the
+// graph, panels.js everything else, try.js lets people subscribe and publish. land.js holds the coasts of the world. Where clients need tokens the page asks for one: it must
+// allow to subscribe to $mesh.# in the tenant "~". It is kept for as long as the tab is open.
 //
 // # Caching
 //
@@ -19,7 +26,7 @@
 // # Invariants
 //
 //  1. Nothing is served but the files above.
-//  2. Pages refer to nothing outside this folder.
+//  2. Pages load nothing from outside this folder.
 package web
 
 import (
@@ -29,7 +36,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -38,8 +47,14 @@ import (
 // Prefix is the path below which Handler serves.
 const Prefix = "/web/"
 
-//go:embed fastpubsub.js fastpubsub.d.ts chat.html
+//go:embed fastpubsub.js fastpubsub.d.ts chat.html dash
 var files embed.FS
+
+// Dashboard is where the dashboard is.
+const Dashboard = Prefix + "dash/"
+
+// kinds are the media types of files by what their names end in.
+const kinds = "html text/html js text/javascript css text/css ts text/plain"
 
 // page is one file as it is served.
 type page struct {
@@ -50,25 +65,35 @@ type page struct {
 	policy  string
 }
 
-// Handler serves the files below Prefix, by GET and HEAD. Prefix itself leads to the chat.
+// Handler serves the files below Prefix, by GET and HEAD. Prefix itself leads to the chat, Dashboard to the dashboard.
 func Handler() http.Handler {
 	mux := http.NewServeMux()
-	for _, file := range []struct{ name, kind string }{
-		{"fastpubsub.js", "text/javascript; charset=utf-8"},
-		{"fastpubsub.d.ts", "text/plain; charset=utf-8"},
-		{"chat.html", "text/html; charset=utf-8"},
-	} {
-		content, err := files.ReadFile(file.name)
-		if err != nil {
-			panic(err) // the file is embedded
+	err := fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
 		}
+		content, err := files.ReadFile(name)
 		sum := sha256.Sum256(content)
-		p := page{name: file.name, content: content, kind: file.kind, etag: `"` + hex.EncodeToString(sum[:12]) + `"`}
-		p.policy = policy(content)
-		mux.Handle("GET "+Prefix+file.name, p)
+		p := page{name: name, content: content, kind: kindOf(name), etag: `"` + hex.EncodeToString(sum[:12]) + `"`, policy: policy(content)}
+		address := "GET " + Prefix + name
+		if strings.HasSuffix(name, "/index.html") {
+			address = strings.TrimSuffix(address, "index.html") + "{$}"
+		}
+		mux.Handle(address, p)
+		return err
+	})
+	if err != nil {
+		panic(err) // the files are embedded
 	}
 	mux.Handle("GET "+Prefix+"{$}", http.RedirectHandler(Prefix+"chat.html", http.StatusFound))
 	return mux
+}
+
+// kindOf is the media type of a file.
+func kindOf(name string) string {
+	_, kind, _ := strings.Cut(kinds, strings.TrimPrefix(path.Ext(name), ".")+" ")
+	kind, _, _ = strings.Cut(kind, " ")
+	return kind + "; charset=utf-8"
 }
 
 // ServeHTTP serves the file.

@@ -25,6 +25,8 @@ type clusterConfig struct {
 	timing latency.Config
 	seed   uint64
 	log    zerolog.Logger
+
+	browsers string // TCP address at which the first metro's node takes browsers; empty: none does
 }
 
 // cluster is a node at every metro, the emulated network between them, and what was done to it. One goroutine, the conductor's, owns it.

@@ -69,7 +69,7 @@ func newConductor(cfg Config, matrix *wan.Matrix, places map[string]wan.Place) (
 		c.direct = append(c.direct, direct)
 	}
 	c.cluster, err = newCluster(clusterConfig{
-		matrix: matrix, places: places, ledger: c.ledger, timing: timing(cfg.Nodes), seed: cfg.Seed,
+		matrix: matrix, places: places, ledger: c.ledger, timing: timing(cfg.Nodes), seed: cfg.Seed, browsers: cfg.WS,
 		log: zerolog.New(c.links).Level(zerolog.InfoLevel).With().Timestamp().Logger(),
 	}, time.Duration(float64(time.Second)/cfg.Rate))
 	return c, err

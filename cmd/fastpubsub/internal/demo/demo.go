@@ -35,6 +35,7 @@ type Config struct {
 	Script   Script        // faults to make
 	Rate     float64       // messages per second for each ordered pair of metros; default what two cores carry easily, 5 at most
 	Seed     uint64        // of jitter, phases and the nodes' keys; default 1
+	WS       string        // TCP address for browsers, which see the dashboard there, and other clients; default none
 	Log      io.Writer     // what the nodes log; default nowhere
 
 	In       io.Reader // keys, if it is a terminal

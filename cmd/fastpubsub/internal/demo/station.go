@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh"
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
+	feed "github.com/fastpubsub/fastpubsub/mesh/report"
 	"github.com/fastpubsub/fastpubsub/mesh/wan"
 	"github.com/fastpubsub/fastpubsub/wsgate"
 	"github.com/fastpubsub/fastpubsub/wsgate/client"
+	"github.com/fastpubsub/fastpubsub/wsgate/web"
 	"github.com/rs/zerolog"
 )
 
@@ -42,6 +45,7 @@ type station struct {
 	node     *mesh.Node
 	server   *wsgate.Server
 	listener net.Listener
+	window   net.Listener // for browsers, at one station; nil elsewhere
 }
 
 // mailbox is the channel on which a metro gets messages from another. The receiver comes first, so that one pattern is all it
@@ -69,12 +73,26 @@ func (s *station) open() error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	server, err := wsgate.New(wsgate.Config{Hub: hub, Broker: node, Describe: node.Describe, Logger: zerolog.Nop()})
+	server, err := wsgate.New(wsgate.Config{
+		Hub: hub, Broker: node, Describe: node.Describe, Logger: zerolog.Nop(),
+		Home: web.Dashboard, Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
+	})
+	if err == nil && s.site == 0 && s.cluster.browsers != "" {
+		s.window, err = net.Listen("tcp", s.cluster.browsers)
+	}
 	if err != nil {
 		return errors.Join(err, listener.Close(), unused(node))
 	}
 	s.node, s.server, s.listener = node, server, listener
 	return nil
+}
+
+// report has the node tell on reserved channels what it sees, while somebody reads that.
+func (s *station) report(ctx context.Context) error {
+	return feed.Run(ctx, feed.Config{Node: s.node, Clients: func() feed.Clients {
+		stats := s.server.Stats()
+		return feed.Clients{Connections: stats.Connections, Delivered: stats.MessagesOut}
+	}})
 }
 
 // unused frees what a node that will not run holds.
@@ -126,6 +144,10 @@ func (s *station) run(ctx context.Context) error {
 	}
 	serve("node", s.node.Run)
 	serve("clients", func(ctx context.Context) error { return s.server.Serve(ctx, s.listener) })
+	serve("reports", s.report)
+	if s.window != nil {
+		serve("browsers", func(ctx context.Context) error { return s.server.Serve(ctx, s.window) })
+	}
 	if err := s.clients(ctx); err != nil {
 		fail(err)
 	}
