@@ -130,18 +130,23 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	reports := func(ctx context.Context) error {
-		return report.Run(ctx, report.Config{Node: node, Clients: func() report.Clients {
-			s := server.Stats()
-			return report.Clients{Connections: s.Connections, Delivered: s.MessagesOut}
-		}})
-	}
-	life := life{node: node, server: server, gate: gate, others: []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run, reports}, drain: c.Drain, log: log}
+	others := []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run, reports(node, server)}
+	life := life{node: node, server: server, gate: gate, others: others, drain: c.Drain, log: log}
 	life.announce = func(clients net.Addr) error {
 		c.expose(member, clients, log)
 		return c.announce(std.out, node, member, clients)
 	}
 	return life.run(ctx)
+}
+
+// reports tells on the node's reserved channel what it sees, while somebody reads.
+func reports(node *mesh.Node, server *wsgate.Server) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return report.Run(ctx, report.Config{Node: node, Clients: func() report.Clients {
+			s := server.Stats()
+			return report.Clients{Connections: s.Connections, Delivered: s.MessagesOut}
+		}})
+	}
 }
 
 // nodeView is what GET /v1/mesh shows.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,15 +40,30 @@ func TestEvents(t *testing.T) {
 		want        []Event
 	}{
 		{"nothing", core.View{Links: []core.LinkView{link(1, "up")}}, core.View{Links: []core.LinkView{link(1, "up")}}, nil},
-		{"a link goes down, and the connection of another", core.View{Links: []core.LinkView{link(1, "up"), link(2, "up"), link(3, "down")}}, core.View{Links: []core.LinkView{link(1, "down")}},
-			[]Event{{Kind: LinkDown, Node: 1, Name: "n1"}, {Kind: LinkDown, Node: 2, Name: "n2"}}},
-		{"links come up", core.View{Links: []core.LinkView{link(1, "down")}}, core.View{Links: []core.LinkView{link(1, "up"), link(2, "up"), link(3, "down")}},
-			[]Event{{Kind: LinkUp, Node: 1, Name: "n1"}, {Kind: LinkUp, Node: 2, Name: "n2"}}},
-		{"members", core.View{Members: []core.MemberView{member(1), member(2)}}, core.View{Members: []core.MemberView{member(2), member(3)}},
-			[]Event{{Kind: Joined, Node: 3, Name: "n3"}, {Kind: Left, Node: 1, Name: "n1"}}},
-		{"routes", core.View{Routes: []core.RouteView{route(1, 5, "a", "n1"), route(2, 6, "a", "n2"), route(3, 7, "a", "n3")}},
+		{
+			"a link goes down, and the connection of another",
+			core.View{Links: []core.LinkView{link(1, "up"), link(2, "up"), link(3, "down")}},
+			core.View{Links: []core.LinkView{link(1, "down")}},
+			[]Event{{Kind: LinkDown, Node: 1, Name: "n1"}, {Kind: LinkDown, Node: 2, Name: "n2"}},
+		},
+		{
+			"links come up",
+			core.View{Links: []core.LinkView{link(1, "down")}},
+			core.View{Links: []core.LinkView{link(1, "up"), link(2, "up"), link(3, "down")}},
+			[]Event{{Kind: LinkUp, Node: 1, Name: "n1"}, {Kind: LinkUp, Node: 2, Name: "n2"}},
+		},
+		{
+			"members",
+			core.View{Members: []core.MemberView{member(1), member(2)}},
+			core.View{Members: []core.MemberView{member(2), member(3)}},
+			[]Event{{Kind: Joined, Node: 3, Name: "n3"}, {Kind: Left, Node: 1, Name: "n1"}},
+		},
+		{
+			"routes",
+			core.View{Routes: []core.RouteView{route(1, 5, "a", "n1"), route(2, 6, "a", "n2"), route(3, 7, "a", "n3")}},
 			core.View{Routes: []core.RouteView{route(1, 9, "a", "n2", "n1"), route(2, 6.5, "a", "n2"), route(4, 1, "a", "n4")}},
-			[]Event{{Kind: Rerouted, Node: 1, Name: "n1", Path: []string{"a", "n2", "n1"}, Cost: 9, Was: []string{"a", "n1"}, Prev: 5}, {Kind: Rerouted, Node: 3, Name: "n3", Was: []string{"a", "n3"}, Prev: 7}}},
+			[]Event{{Kind: Rerouted, Node: 1, Name: "n1", Path: []string{"a", "n2", "n1"}, Cost: 9, Was: []string{"a", "n1"}, Prev: 5}, {Kind: Rerouted, Node: 3, Name: "n3", Was: []string{"a", "n3"}, Prev: 7}},
+		},
 	} {
 		if got := events(&test.before, &test.now); !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
@@ -56,6 +73,7 @@ func TestEvents(t *testing.T) {
 
 // node is a node as a reporter sees it.
 type node struct {
+	mu      sync.Mutex // guards what follows
 	wanted  bool
 	view    core.View
 	views   int
@@ -65,13 +83,24 @@ type node struct {
 
 func (n *node) ID() wire.NodeID { return 7 }
 
+// with reads or changes the node while nobody else does.
+func (n *node) with(do func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	do()
+}
+
 func (n *node) View() (core.View, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.views++
 	n.view.Node = core.NodeView{ID: 7, Name: "self"}
 	return n.view, true
 }
 
 func (n *node) Wanted(tenant, name string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	return n.wanted && tenant == Tenant && name == "$mesh.0000000000000007"
 }
 
@@ -80,6 +109,8 @@ func (n *node) Publish(_ context.Context, m channel.Message) error {
 	if err := json.Unmarshal(m.Payload, &r); err != nil || m.Validate() != nil || m.Channel != Channel(7) {
 		panic(fmt.Sprint(err, m))
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.reports, n.at = append(n.reports, r), append(n.at, time.Now())
 	return nil
 }
@@ -104,66 +135,79 @@ func TestNobodyReads(t *testing.T) {
 	n := &node{}
 	run(t, n, func() Clients { return Clients{} }, func() {
 		time.Sleep(time.Minute)
-		if n.views != 0 {
-			t.Errorf("looked %d times", n.views)
-		}
-		n.wanted = true
+		n.with(func() {
+			if n.views != 0 {
+				t.Errorf("looked %d times", n.views)
+			}
+			n.wanted = true
+		})
 		time.Sleep(10 * time.Second)
-		n.wanted = false
-		before := n.views
+		before := 0
+		n.with(func() { n.wanted, before = false, n.views })
 		time.Sleep(time.Minute)
-		if len(n.reports) < 8 || n.views > before+1 {
-			t.Errorf("%d reports; looked %d times when nobody read any more", len(n.reports), n.views-before)
-		}
+		n.with(func() {
+			if len(n.reports) < 8 || n.views != before {
+				t.Errorf("%d reports; looked %d times when nobody read any more", len(n.reports), n.views-before)
+			}
+		})
 	})
 }
 
 // Reports come every second, with rates; what happens is told at once, but no more often than four times a second; and in a large mesh the rest comes seldom.
 func TestWhenReportsCome(t *testing.T) {
 	n := &node{wanted: true, view: core.View{Counters: map[string]uint64{}, Dropped: map[string]uint64{}}}
-	delivered := uint64(0)
-	run(t, n, func() Clients { return Clients{Connections: 3, Delivered: delivered} }, func() {
-		began := time.Now()
+	var delivered atomic.Uint64
+	run(t, n, func() Clients { return Clients{Connections: 3, Delivered: delivered.Load()} }, func() {
 		for range 80 { // 10 s
-			n.view.Counters = map[string]uint64{"relayed": n.view.Counters["relayed"] + 25}
-			n.view.Dropped = map[string]uint64{"no_route": n.view.Dropped["no_route"] + 1}
-			delivered += 50
+			n.with(func() {
+				n.view.Counters = map[string]uint64{"relayed": n.view.Counters["relayed"] + 25}
+				n.view.Dropped = map[string]uint64{"no_route": n.view.Dropped["no_route"] + 1}
+			})
+			delivered.Add(50)
 			time.Sleep(125 * time.Millisecond)
 		}
-		if len(n.reports) != 9 {
-			t.Errorf("%d reports in %v", len(n.reports), time.Since(began))
-		}
-		last := n.reports[len(n.reports)-1]
-		if want := (Rates{Relayed: 200, Delivered: 400, Connections: 3}); last.Rates != want || last.Drops["no_route"] != 8 || last.Every != 1 || last.Members != 1 {
-			t.Errorf("%+v", last)
-		}
+		before := 0
+		n.with(func() {
+			before = len(n.reports)
+			if before != 9 {
+				t.Errorf("%d reports in 10 s", before)
+			}
+			last := n.reports[before-1]
+			if want := (Rates{Relayed: 200, Delivered: 400, Connections: 3}); last.Rates != want || last.Drops["no_route"] != 8 || last.Every != 1 || last.Members != 1 {
+				t.Errorf("%+v", last)
+			}
+		})
 
-		before := len(n.reports)
 		for i := range 20 { // 2 s in which a link goes up and down
-			n.view.Links = []core.LinkView{link(1, []string{"up", "down"}[i%2])}
+			n.with(func() { n.view.Links = []core.LinkView{link(1, []string{"up", "down"}[i%2])} })
 			time.Sleep(100 * time.Millisecond)
 		}
 		time.Sleep(lookEvery)
-		if got := n.at[before:]; len(got) < 4 || len(got) > 9 {
-			t.Errorf("%d reports of what happened in 2 s", len(got))
-		}
-		if e := n.reports[before].Events; len(e) != 1 || e[0].Kind != LinkUp || n.reports[before].Links[0].To != 1 {
-			t.Errorf("told %+v", n.reports[before])
-		}
-
-		for id := range wire.NodeID(999) {
-			n.view.Members = append(n.view.Members, member(id+10))
-		}
+		n.with(func() {
+			if got := n.at[before:]; len(got) < 4 || len(got) > 9 {
+				t.Errorf("%d reports of what happened in 2 s", len(got))
+			}
+			if e := n.reports[before].Events; len(e) != 1 || e[0].Kind != LinkUp || n.reports[before].Links[0].To != 1 {
+				t.Errorf("told %+v", n.reports[before])
+			}
+			for id := range wire.NodeID(999) {
+				n.view.Members = append(n.view.Members, member(id+10))
+			}
+		})
 		time.Sleep(lookEvery)
-		joined := n.reports[len(n.reports)-1]
-		if len(joined.Events) != eventsMost || joined.Missed != 999-eventsMost {
-			t.Errorf("%d events, %d missed", len(joined.Events), joined.Missed)
-		}
-		before = len(n.reports)
+		n.with(func() {
+			before = len(n.reports)
+			joined := n.reports[before-1]
+			if len(joined.Events) != eventsMost || joined.Missed != 999-eventsMost {
+				t.Errorf("%d events, %d missed", len(joined.Events), joined.Missed)
+			}
+		})
 		time.Sleep(time.Minute)
-		if got := len(n.reports) - before; got < 3 || got > 4 {
-			t.Errorf("%d reports a minute in a mesh of 1000", got)
-		}
+		n.with(func() {
+			if got := len(n.reports) - before; got < 3 || got > 4 {
+				t.Errorf("%d reports a minute in a mesh of 1000", got)
+			}
+		})
 	})
 }
 
