@@ -78,7 +78,7 @@ func (s *station) open() error {
 		Home: web.Dashboard, Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
 	if err == nil && s.site == 0 && s.cluster.browsers != "" {
-		s.window, err = net.Listen("tcp", s.cluster.browsers)
+		s.window, err = new(net.ListenConfig).Listen(context.Background(), "tcp", s.cluster.browsers)
 	}
 	if err != nil {
 		return errors.Join(err, listener.Close(), unused(node))
