@@ -24,6 +24,9 @@ const (
 	callerRate  = 20   // handshakes a second of an address that is proved; what is over is refused
 	callerBurst = 200  // after a restart of several nodes behind one address
 	callerOpen  = 1024 // connections of an address
+	barrenRate  = 20   // handshakes a second, of an address and also of this machine, that come to nothing: no link or stream is opened
+	barrenBurst = 100
+	nodesMost   = 1 << 12 // addresses and ports that links came from, which are let in all the same
 	callersMost = 1 << 14
 	callerSweep = 10 * time.Second
 
@@ -45,15 +48,25 @@ type guard struct {
 	shaking int
 	idle    []*calling // in the order in which they came to be
 	callers map[netip.Addr]*caller
+	nodes   map[netip.AddrPort]struct{} // that links or streams came from; emptied when full
 	sweepAt time.Time
 	toldAt  time.Time
 	untold  int // refused since
 }
 
-// caller is an address, IPv6 by its /64. Addresses of this machine are not limited.
+// caller is an address, IPv6 by its /64. Addresses of this machine are limited in what comes to nothing alone.
 type caller struct {
-	open  int
-	shake *rate.Limiter
+	open   int
+	shake  *rate.Limiter
+	barren float64 // handshakes that came to nothing, or are yet to come to something; it falls by barrenRate a second
+	at     time.Time
+}
+
+// owes is barren now.
+func (c *caller) owes(now time.Time) float64 {
+	c.barren = max(0, c.barren-barrenRate*max(0, now.Sub(c.at).Seconds()))
+	c.at = now
+	return c.barren
 }
 
 // calling is a connection that another node, or whoever, opens.
@@ -63,6 +76,7 @@ type calling struct {
 	state callState
 	uses  int // links and streams on it
 	who   *caller
+	owing *caller // for which this still counts as barren
 	conn  *quic.Conn
 	timer *time.Timer
 }
@@ -79,7 +93,7 @@ const (
 type callKey struct{}
 
 func newGuard(counters *Counters, log zerolog.Logger) *guard {
-	return &guard{counters: counters, log: log, free: rate.NewLimiter(freeRate, freeBurst), callers: map[netip.Addr]*caller{}}
+	return &guard{counters: counters, log: log, free: rate.NewLimiter(freeRate, freeBurst), callers: map[netip.Addr]*caller{}, nodes: map[netip.AddrPort]struct{}{}}
 }
 
 // mustProve reports whether a caller has to prove its address first.
@@ -101,14 +115,40 @@ func (g *guard) begin(ctx context.Context, info *quic.ClientInfo) (context.Conte
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
-	if g.shaking >= handshakesMost || info.AddrVerified && !addr.IsLoopback() && !g.caller(addr, now).shake.AllowN(now, 1) {
+	c := &calling{guard: g, addr: addr}
+	if info.AddrVerified || addr.IsLoopback() {
+		c.owing = g.caller(addr, now)
+	}
+	if g.shaking >= handshakesMost || c.owing != nil && !g.affords(c.owing, info.RemoteAddr, now) {
 		g.refuse(DropHandshakes, now)
 		return nil, errRefused
 	}
 	g.shaking++
-	c := &calling{guard: g, addr: addr}
 	context.AfterFunc(ctx, c.end)
 	return context.WithValue(ctx, callKey{}, c), nil
+}
+
+// affords reports whether an address may have another handshake, and counts it. g.mu is held.
+func (g *guard) affords(who *caller, from net.Addr, now time.Time) bool {
+	if addr, ok := from.(*net.UDPAddr); ok && !addr.IP.IsLoopback() && !who.shake.AllowN(now, 1) {
+		return false
+	}
+	if _, node := g.nodes[portOf(from)]; !node && who.owes(now) >= barrenBurst {
+		return false
+	}
+	who.owes(now)
+	who.barren++
+	return true
+}
+
+// portOf is an address as one of nodes.
+func portOf(addr net.Addr) netip.AddrPort {
+	udp, ok := addr.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	at := udp.AddrPort()
+	return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
 }
 
 // answered takes note that a handshake has succeeded, and reports whether the connection may stay: if so it must be used soon.
@@ -179,6 +219,14 @@ func use(conn *quic.Conn) (done func()) {
 	if c.state == callIdle {
 		c.rise(callBusy)
 	}
+	if c.owing != nil { // it has come to something
+		c.owing.barren = max(0, c.owing.barren-1)
+		c.owing = nil
+		if len(c.guard.nodes) >= nodesMost {
+			clear(c.guard.nodes)
+		}
+		c.guard.nodes[portOf(conn.RemoteAddr())] = struct{}{}
+	}
 	c.uses++
 	return func() {
 		c.guard.mu.Lock()
@@ -223,7 +271,7 @@ func (g *guard) caller(addr netip.Addr, now time.Time) *caller {
 	if now.After(g.sweepAt) || len(g.callers) >= callersMost {
 		g.sweepAt = now.Add(callerSweep)
 		for key, who := range g.callers {
-			if who.open == 0 && who.shake.TokensAt(now) >= callerBurst {
+			if who.open == 0 && who.shake.TokensAt(now) >= callerBurst && who.owes(now) == 0 {
 				delete(g.callers, key)
 			}
 		}

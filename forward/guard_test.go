@@ -3,6 +3,7 @@ package forward
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -130,6 +131,41 @@ func TestGuardAgainstOneAddress(t *testing.T) {
 			t.Error("nothing was counted")
 		}
 	})
+}
+
+// What comes to nothing is limited on this machine too, where no other limit holds; a node that has had a link is let in all the same, and what comes to something
+// does not count.
+func TestGuardAgainstWhatComesToNothing(t *testing.T) {
+	g := newGuard(new(Counters), zerolog.Nop())
+	begin := func(port int) *calling {
+		ctx, err := g.begin(t.Context(), &quic.ClientInfo{RemoteAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}})
+		if err != nil {
+			return nil
+		}
+		return ctx.Value(callKey{}).(*calling)
+	}
+	node := begin(7)
+	g.nodes[portOf(&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7})] = struct{}{}
+	node.end()
+	let := 0
+	for range 10 * barrenBurst {
+		if c := begin(1000 + let); c != nil {
+			c.end()
+			let++
+		}
+	}
+	if let < barrenBurst-1 || let > barrenBurst+barrenRate {
+		t.Errorf("%d let in, want about %d", let, barrenBurst)
+	}
+	if c := begin(7); c == nil {
+		t.Error("a known node is refused")
+	}
+	if n := g.counters.Dropped(DropHandshakes); n < 8*barrenBurst {
+		t.Errorf("%d counted as refused", n)
+	}
+	if g.shaking != 1 {
+		t.Errorf("%d handshakes under way", g.shaking)
+	}
 }
 
 // Addresses that nothing is open from are forgotten, and their number is bounded.
