@@ -24,15 +24,15 @@ func (t Traffic) String() string {
 
 // What things take on the wire, in bytes: as counted between two real nodes, and held by TestModelAgreesWithRealNodes.
 const (
-	udpBytes        = 28                                         // IPv4 and UDP
-	quicBytes       = 23                                         // short header, connection ID, packet number, tag
-	ackBytes        = (udpBytes + 30) * 8 / 10                   // QUIC acknowledges most packets by one of its own
-	probeBytes      = udpBytes + 42 + ackBytes                   // the acknowledgement is of the echo
-	echoBytes       = udpBytes + 42 + ackBytes                   // and here of the probe
-	keepBytes       = (udpBytes + 27 + udpBytes + 30) * 42 / 100 // QUIC's own ping between two probes 2 s apart: needed where the peer's do not fall between
-	packetRoom      = 1180                                       // of a frame in one QUIC packet
-	handshakeBytes  = 5200                                       // of a link, each way
-	streamBytes     = 3700                                       // of the connection that a push/pull has to itself, each way
+	udpBytes        = 28                            // IPv4 and UDP
+	quicBytes       = 23                            // short header, connection ID, packet number, tag
+	ackBytes        = (udpBytes + 30) * 8 / 10      // QUIC acknowledges most packets by one of its own
+	probeBytes      = udpBytes + 42 + ackBytes      // the acknowledgement is of the echo
+	echoBytes       = udpBytes + 42 + ackBytes      // and here of the probe
+	keepBytes       = udpBytes + 27 + udpBytes + 30 // QUIC's own ping where neither end probed for long
+	packetRoom      = 1180                          // of a frame in one QUIC packet
+	handshakeBytes  = 5200                          // of a link, each way
+	streamBytes     = 3700                          // of the connection that a push/pull has to itself, each way
 	dialFailedBytes = 4 * 1280
 )
 

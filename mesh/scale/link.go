@@ -142,7 +142,7 @@ func (n *node) probe(j int, seq uint32) {
 	}
 	n.cost.add(Probe, probeBytes)
 	end := l.end(n)
-	if n.now-l.probed[end] > keepAlive {
+	if n.now-max(l.probed[0], l.probed[1]) > keepAlive {
 		n.cost.Bytes[Probe] += keepBytes
 	}
 	l.probed[end] = n.now

@@ -21,7 +21,7 @@ const (
 	gather    = 100 * time.Microsecond  // events that come together are stepped together, as when the loop drains its queue
 	minNap    = 5 * time.Millisecond    // bounds how often the loop wakes by itself
 	idleOut   = 8 * time.Second         // a connection that hears nothing ends
-	keepAlive = 1500 * time.Millisecond // without a packet, until QUIC sends one (forward)
+	keepAlive = 2300 * time.Millisecond // without a packet, until QUIC sends one (forward)
 	dialOut   = 2 * time.Second         // a dial to an address where nobody answers ends
 )
 

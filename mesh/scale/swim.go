@@ -96,7 +96,7 @@ func (m *members) start(seeds []int) {
 		m.tell(news{run: int32(n.run), belief: belief{aliveNow, 0}})
 	}
 	n.later(n.upTo(pingEvery), m.ping)
-	n.later(n.upTo(pushPullEvery), m.pushPull)
+	n.later(pushPullEvery*3/4+n.upTo(pushPullEvery/2), m.pushPull)
 	m.joins.seeds = seeds
 	m.joins.try(m)
 	for _, after := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond, 3 * time.Second, 8 * time.Second} {

@@ -50,7 +50,7 @@ const (
 	validJoins = 2
 	validCuts  = 6
 	validSubs  = 4
-	rest       = 10 * time.Second
+	rest       = 40 * time.Second
 	settle     = 15 * time.Second
 	poll       = 20 * time.Millisecond
 )
