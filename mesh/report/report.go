@@ -36,11 +36,11 @@ type Link struct {
 	To   wire.NodeID `json:"to"`
 	Up   bool        `json:"up"`
 	RTT  float64     `json:"rtt_ms"`
-	Loss float64     `json:"loss"`              // share of packets, one way
+	Loss float64     `json:"loss,omitempty"`    // share of packets, one way
 	Cost float64     `json:"cost_ms,omitempty"` // as told to the mesh, which routes by the higher of both ends'; 0: not told, nobody routes over it
-	Out  float64     `json:"out"`               // messages a second
-	In   float64     `json:"in"`
-	Sent float64     `json:"sent"` // bytes a second
+	Out  float64     `json:"out,omitempty"`     // messages a second
+	In   float64     `json:"in,omitempty"`
+	Sent float64     `json:"sent,omitempty"` // bytes a second
 }
 
 // Rates are what a node does, per second.

@@ -169,7 +169,7 @@ func TestWhenReportsCome(t *testing.T) {
 		before := 0
 		n.with(func() {
 			before = len(n.reports)
-			if before != 9 {
+			if before != 10 {
 				t.Errorf("%d reports in 10 s", before)
 			}
 			last := n.reports[before-1]

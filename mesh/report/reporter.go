@@ -2,6 +2,7 @@ package report
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
@@ -47,6 +48,7 @@ type reporter struct {
 	name string
 	last *state // as seen at the last look; nil: nobody was reading
 	told *state // at the last report
+	due  time.Time
 }
 
 // look sees whether there is something to tell, and somebody to tell it to.
@@ -61,16 +63,17 @@ func (r *reporter) look(at time.Time) *Report {
 		return nil
 	}
 	now.clients = r.cfg.Clients()
+	every := Every(len(now.view.Members) + 1)
 	if r.last == nil { // rates and events need two
-		r.last, r.told = now, now
+		r.last, r.told, r.due = now, now, at.Add(rand.N(every-everyLeast+1)) // who has just begun to read does not get all nodes' reports at once
 		return nil
 	}
 	happened := events(&r.last.view, &now.view)
 	r.last = now
-	if len(happened) == 0 && at.Sub(r.told.at) < Every(len(now.view.Members)+1)-lookEvery/2 {
+	if len(happened) == 0 && at.Before(r.due) {
 		return nil
 	}
 	report := compose(r.told, now, happened)
-	r.told = now
+	r.told, r.due = now, at.Add(every-lookEvery/2)
 	return &report
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -184,10 +185,23 @@ func dress(t *testing.T, tab context.Context, scheme string, width, height int64
 	await(t, tab, `innerWidth === %d`, width)
 }
 
-// accessible lets axe-core look for what people with disabilities could not use, and keeps a picture for people: go test -artifacts says where.
+// accessible lets axe-core look for what people with disabilities could not use in the whole page.
 func accessible(t *testing.T, tab context.Context, name string) {
 	t.Helper()
+	pictured(t, tab, name)
+	found, err := chromedp.Run(tab, chromedp.Evaluate[string](axe(t)+`;axe.run().then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ' ' + n.target + ' ' + n.failureSummary)).join('\n'))`, chromedp.EvalAwaitPromise))
+	if err != nil || found != "" {
+		t.Errorf("%s: %v\n%s", name, err, found)
+	}
+}
+
+// pictured makes sure that nothing is wider than the window, and with -artifacts keeps a picture for people.
+func pictured(t *testing.T, tab context.Context, name string) {
+	t.Helper()
 	await(t, tab, `document.documentElement.scrollWidth <= innerWidth`)
+	if flag.Lookup("test.artifacts").Value.String() != "true" {
+		return
+	}
 	picture, err := chromedp.Run(tab, chromedp.CaptureScreenshot())
 	if err == nil {
 		err = os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), picture, 0o644)
@@ -195,10 +209,12 @@ func accessible(t *testing.T, tab context.Context, name string) {
 	if err != nil {
 		t.Error(err)
 	}
-	found, err := chromedp.Run(tab, chromedp.Evaluate[string](axe(t)+`;axe.run().then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ' ' + n.target + ' ' + n.failureSummary)).join('\n'))`, chromedp.EvalAwaitPromise))
-	if err != nil || found != "" {
-		t.Errorf("%s: %v\n%s", name, err, found)
-	}
+}
+
+// scroll brings a part of the page to the top of the window.
+func scroll(t *testing.T, tab context.Context, id string) {
+	t.Helper()
+	do(t, tab, chromedp.Evaluate[chromedp.Void](`document.querySelector('`+id+`').scrollIntoView({ behavior: 'instant' }), undefined`))
 }
 
 // axe is the text of axe-core.
@@ -220,9 +236,14 @@ func axe(t *testing.T) string {
 	return string(text)
 }
 
-// TestDashboard: the map and the graph follow what nodes report, routes are the shortest paths, and all of it can be used by keyboard and read by anybody.
 func TestDashboard(t *testing.T) {
 	browser := startBrowser(t)
+	t.Run("of an open mesh", func(t *testing.T) { testDashboard(t, browser) })
+	t.Run("wants a token", func(t *testing.T) { testDashboardWantsToken(t, browser) })
+}
+
+// testDashboard: the map and the graph follow what nodes report, routes are the shortest paths, and all of it can be used by keyboard and read by anybody.
+func testDashboard(t *testing.T, browser context.Context) {
 	s := openStage(t, nil)
 	tab := openPage(t, browser, "http://"+s.addr+"/")
 	await(t, tab, `document.body.dataset.status === 'open' && location.pathname === %q`, web.Dashboard)
@@ -263,8 +284,8 @@ func TestDashboard(t *testing.T) {
 		do(t, tab, chromedp.Click(chromedp.CSS("#overlay-rows tr:first-child button")))
 		await(t, tab, `document.querySelector('#overlay-rows tr:first-child').getAttribute('aria-current') === 'true'`)
 		dress(t, tab, "light", 1440, 1000)
-		do(t, tab, chromedp.Evaluate[chromedp.Void](`document.querySelector('#overlay-card').scrollIntoView({ behavior: 'instant' })`))
-		accessible(t, tab, "overlay-light")
+		scroll(t, tab, "#overlay-card")
+		pictured(t, tab, "overlay-light")
 	})
 	t.Run("try it", func(t *testing.T) {
 		choose(t, tab, "#sub-node", "Sydney")
@@ -274,17 +295,18 @@ func TestDashboard(t *testing.T) {
 		do(t, tab, chromedp.Click(chromedp.CSS("#try-pub button")))
 		await(t, tab, `/^try.hello Hello \d.* ms .* ms .* ms London > .*Sydney$/.test([...(document.querySelector('#try-rows tr')?.cells ?? [])].map(c => c.textContent).join(' '))`)
 		dress(t, tab, "dark", 1440, 1000)
-		do(t, tab, chromedp.Evaluate[chromedp.Void](`document.querySelector('#try-card').scrollIntoView({ behavior: 'instant' })`))
-		accessible(t, tab, "try-dark")
+		scroll(t, tab, "#try-card")
+		pictured(t, tab, "try-dark")
 	})
 	stop()
 	s.fault(t, tab)
 	for _, scheme := range []string{"light", "dark"} {
 		dress(t, tab, scheme, 390, 844)
 		for _, part := range []string{"tiles", "overlay-card", "rates-card", "events-card", "try-card"} {
-			do(t, tab, chromedp.Evaluate[chromedp.Void](`document.querySelector('#`+part+`').scrollIntoView({ behavior: 'instant' }), undefined`))
-			accessible(t, tab, "phone-"+part+"-"+scheme)
+			scroll(t, tab, "#"+part)
+			pictured(t, tab, "phone-"+part+"-"+scheme)
 		}
+		accessible(t, tab, "phone-"+scheme)
 	}
 }
 
@@ -304,12 +326,12 @@ func (s *stage) fault(t *testing.T, tab context.Context) {
 	await(t, tab, `document.querySelector('#tile-links').textContent === '629' && [...document.querySelectorAll('#side-routes tr')].some(r => r.cells[0].textContent === 'Seoul' && r.cells[2].textContent === '–' && r.cells[3].textContent === 'only way')`)
 	await(t, tab, `[...document.querySelectorAll('#events li')].filter(e => e.textContent.includes('Link down')).length === 1`) // though both ends told
 	dress(t, tab, "dark", 1440, 1000)
-	do(t, tab, chromedp.Evaluate[chromedp.Void](`scrollTo({ top: 0, behavior: 'instant' })`))
-	accessible(t, tab, "node-dark")
-	do(t, tab, chromedp.Evaluate[chromedp.Void](`document.querySelector('#rates-card').scrollIntoView({ behavior: 'instant' })`))
-	accessible(t, tab, "rates-dark")
+	scroll(t, tab, "#tiles")
+	pictured(t, tab, "node-dark")
+	scroll(t, tab, "#rates-card")
+	pictured(t, tab, "rates-dark")
 	dress(t, tab, "light", 1440, 1000)
-	accessible(t, tab, "rates-light")
+	pictured(t, tab, "rates-light")
 	stop()
 	s.silent[seoul] = true
 	t.Cleanup(s.keepReporting(t))
@@ -371,9 +393,8 @@ func (s *stage) costs(t *testing.T, from int) (lines []string) {
 	return lines
 }
 
-// TestDashboardWantsToken: where clients need tokens the page asks for one, says what it must allow, and works with it.
-func TestDashboardWantsToken(t *testing.T) {
-	browser := startBrowser(t)
+// testDashboardWantsToken: where clients need tokens the page asks for one, says what it must allow, and works with it.
+func testDashboardWantsToken(t *testing.T, browser context.Context) {
 	keys, err := token.NewKeys(token.KeysConfig{Secret: []byte("a secret of the whole mesh")})
 	if err != nil {
 		t.Fatal(err)

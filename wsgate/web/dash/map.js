@@ -131,17 +131,14 @@ export class MapView {
       const lons = places.map(p => p.lon)
       const lats = places.map(p => p.lat)
       const [w, e, s, n] = [Math.min(...lons), Math.max(...lons), Math.min(...lats), Math.max(...lats)]
-      if (e - w < 120) {
-        const grow = Math.max(8, (e - w) * 0.18, (25 - (e - w)) / 2)
-        ;[west, east] = [w - grow, e + grow]
-        const tall = Math.max(6, (n - s) * 0.18, (14 - (n - s)) / 2)
-        ;[south, north] = [Math.max(s - tall, -70), Math.min(n + tall, 84)]
-      }
+      const wide = Math.max(8, Math.min((e - w) * 0.18, 14), (25 - (e - w)) / 2)
+      const tall = Math.max(6, Math.min((n - s) * 0.18, 18), (14 - (n - s)) / 2)
+      ;[west, east, south, north] = [w - wide, e + wide, Math.max(s - tall, -70), Math.min(n + tall, 84)]
     }
     const unit = Math.min(width / (east - west), height / (north - south))
     const left = (width - unit * (east - west)) / 2 - unit * west
     const top = (height - unit * (north - south)) / 2 + unit * north
-    return { x: lon => left + unit * lon, y: lat => top - unit * lat, round: 360 * unit, unit }
+    return { x: lon => left + unit * lon, y: lat => top - unit * lat, round: 360 * unit }
   }
 
   #world({ g, width, height, colour, project }) {
@@ -154,12 +151,11 @@ export class MapView {
       }
       g.fill()
     }
-    const lost = []
+    const lost = [] // nobody said where they are
     for (const n of this.#mesh.nodes.values()) {
       if (n.place) this.#spots.set(n.id, [project.x(n.place.lon), project.y(n.place.lat)])
       else lost.push(n.id)
     }
-    for (const [x, n] of this.#spots) if (n[0] < 0) this.#spots.set(x, [n[0] + project.round, n[1]])
     lost.forEach((id, i) => this.#spots.set(id, [(width * (i + 0.5)) / lost.length, height - 24]))
     if (!lost.length) return
     g.fillStyle = colour('--soft')
@@ -205,7 +201,7 @@ export class MapView {
     const crowded = links.length > 150 || this.chosen || this.path
     for (const l of links.sort((x, y) => x.rate - y.rate)) {
       g.strokeStyle = colour(!l.up || l.loss >= LOSSY ? '--bad' : `--rtt${band(l.rtt)}`)
-      g.globalAlpha = !l.up ? 0.75 : this.chosen || this.path ? 0.1 : (crowded ? 0.14 : 0.45) + 0.5 * Math.sqrt(l.rate / most)
+      g.globalAlpha = !l.up ? 0.75 : this.chosen || this.path ? 0.05 : (crowded ? 0.14 : 0.45) + 0.5 * Math.sqrt(l.rate / most)
       g.lineWidth = 0.8 + 3 * Math.sqrt(l.rate / most)
       g.setLineDash(l.up ? [] : [3, 5])
       this.#line(frame, l.a, l.b)
@@ -241,7 +237,7 @@ export class MapView {
   }
 
   /** One link: on the map along the great circle, so that it goes around the world where that is shorter. */
-  #line({ g, project }, a, b) {
+  #line({ g, width, project }, a, b) {
     const from = this.#spots.get(a)
     const to = this.#spots.get(b)
     if (!from || !to) return
@@ -254,7 +250,7 @@ export class MapView {
       return
     }
     const arc = this.#arc(a, b, places)
-    const shifts = arc.some(p => project.x(p[0]) < 0 || project.x(p[0]) > project.round) ? [-project.round, 0, project.round] : [0]
+    const shifts = arc.some(p => project.x(p[0]) < 0 || project.x(p[0]) > width) ? [-project.round, 0, project.round] : [0]
     for (const shift of shifts) {
       g.beginPath()
       arc.forEach(([lon, lat], i) => g[i ? 'lineTo' : 'moveTo'](project.x(lon) + shift, project.y(lat)))
@@ -295,7 +291,7 @@ export class MapView {
       const n = this.#mesh.nodes.get(id)
       const isChosen = id === this.chosen
       g.beginPath()
-      g.arc(x, y, isChosen ? 7 : named.has(id) ? 6 : busy ? 3 : 4.5, 0, 2 * Math.PI)
+      g.arc(x, y, isChosen ? 7 : named.has(id) ? 5.5 : busy || width < 500 ? 3 : 4.5, 0, 2 * Math.PI)
       g.fillStyle = colour(isChosen ? '--accent' : '--node')
       g.fill()
       g.lineWidth = 1.5

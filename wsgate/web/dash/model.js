@@ -55,7 +55,7 @@ export class Mesh {
         this.version++
       }
     }
-    this.history.push(this.totals())
+    if (this.nodes.size || this.history.length) this.history.push(this.totals())
     if (this.history.length > MAX_HISTORY) this.history.shift()
   }
 

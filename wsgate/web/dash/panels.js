@@ -12,7 +12,7 @@ const nameOf = (mesh, id) => mesh.nodes.get(id)?.name ?? id.slice(0, 4)
 const share = (n, of) => (of ? `${Math.round((100 * n) / of)} %` : '–')
 
 /** The relays of a path, by name. */
-export const via = (mesh, path) => (path.length > 2 ? path.slice(1, -1).map(id => nameOf(mesh, id)).join(' > ') : 'direct')
+export const via = (mesh, path) => (path.length > 2 ? path.slice(1, -1).map(id => nameOf(mesh, id)).join('\u00a0> ') : 'direct')
 
 /** The whole path, by name. */
 export const pathText = (mesh, path) => path.map(id => nameOf(mesh, id)).join(' > ')
@@ -20,6 +20,7 @@ export const pathText = (mesh, path) => path.map(id => nameOf(mesh, id)).join(' 
 export function showTiles(mesh, pairs) {
   const links = [...mesh.links().values()]
   const up = links.filter(l => l.up).length
+  if (!mesh.nodes.size) return // the page has something for that
   write($('tile-nodes'), String(mesh.nodes.size))
   const told = Math.max(0, ...[...mesh.nodes.values()].map(n => n.members))
   write($('tile-nodes-note'), told > mesh.nodes.size ? `of ${told} have reported yet` : 'all report')
@@ -43,7 +44,7 @@ export function showNode(mesh, id, path, onPath) {
   const facts = [['ID', n.id], ['Address', n.addr], ['Region', n.region || '–'], ['Up', uptime(n.uptime)], ['Clients', String(n.rates.connections ?? 0)], ['Links', `${[...n.ends.values()].filter(l => l.up).length} up`]]
   list($('side-facts'), facts.flatMap(([k, v]) => [['dt', k, k], ['dd', k, v]]), f => f[0] + f[1], ([tag]) => element(tag), (e, f) => write(e, f[2]))
   const routes = [...mesh.routes(id)].map(([to, r]) => ({ to, ...r })).sort((a, b) => saved(b) - saved(a) || a.cost - b.cost).slice(0, MAX_ROWS)
-  list($('side-routes'), routes, r => r.to, () => row(['row', 'n', 'n', 'n', ''], tr => onPath(tr.path)), (tr, r) => {
+  list($('side-routes'), routes, r => r.to, () => row(['row', 'n', 'n', 'n', 'via'], tr => onPath(tr.path)), (tr, r) => {
     tr.path = r.path
     cells(tr, [nameOf(mesh, r.to), ms(r.cost), ms(r.direct), savedText(r), via(mesh, r.path)])
     mark(tr, r, path)
@@ -86,7 +87,7 @@ export function showOverlay(mesh, pairs, isSample, path, onPath) {
   const only = $('overlay-filter').value.trim().toLowerCase()
   const shown = pairs.filter(p => !only || [p.from, p.to].some(id => nameOf(mesh, id).toLowerCase().includes(only)))
     .filter(p => only || p.gain >= 0.5).sort((a, b) => saved(b) - saved(a)).slice(0, MAX_ROWS)
-  list($('overlay-rows'), shown, p => `${p.from}-${p.to}`, () => row(['row', 'n', 'n', 'n', ''], tr => onPath(tr.path)), (tr, p) => {
+  list($('overlay-rows'), shown, p => `${p.from}-${p.to}`, () => row(['row', 'n', 'n', 'n', 'via'], tr => onPath(tr.path)), (tr, p) => {
     tr.path = p.path
     cells(tr, [`${nameOf(mesh, p.from)} – ${nameOf(mesh, p.to)}`, ms(p.direct), ms(p.cost), savedText(p), via(mesh, p.path)])
     mark(tr, p, path)
