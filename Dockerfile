@@ -13,7 +13,7 @@ COPY --from=build /fastpubsub /fastpubsub
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532
 VOLUME /data
-EXPOSE 7946/udp 8080/tcp
+EXPOSE 7946/udp 7946/tcp 8080/tcp
 ENV FASTPUBSUB_LISTEN=0.0.0.0:7946 FASTPUBSUB_WS=0.0.0.0:8080 FASTPUBSUB_DATA_DIR=/data
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/fastpubsub", "status", "--check"]
 ENTRYPOINT ["/fastpubsub"]
