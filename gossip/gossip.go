@@ -100,8 +100,12 @@ type Gossip struct {
 	running   atomic.Pointer[memberlist.Memberlist] // the same while Run runs
 	leaving   atomic.Bool
 	client    atomic.Pointer[string] // where clients connect
-	changed   chan struct{}          // capacity 1: the description of this node is another
+	seeds     atomic.Pointer[[]string]
+	changed   chan struct{} // capacity 1: the description of this node is another
 }
+
+// SetSeeds makes others the addresses, host:port, that are tried while they are no members.
+func (g *Gossip) SetSeeds(seeds []string) { g.seeds.Store(&seeds) }
 
 // leaveSpread is how long a leaving node goes on gossiping, so that more than one member hears that it left.
 const leaveSpread = 700 * time.Millisecond
@@ -127,6 +131,7 @@ func New(cfg Config) (*Gossip, error) {
 	}
 	g := &Gossip{cfg: cfg, announce: newAnnouncements(cfg.Meta.ID), changed: make(chan struct{}, 1)}
 	g.client.Store(&cfg.Meta.Client)
+	g.seeds.Store(&cfg.Seeds)
 	g.known = newKnown(&g.cfg)
 	g.described = newDescriptions(&g.stats, cfg.Log)
 	g.transport = newTransport(&g.cfg, &g.stats)

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -305,7 +307,9 @@ func (r *seedResolver) resolve(ctx context.Context, now time.Time, alive map[net
 	if due {
 		r.next = now.Add(resolveEvery)
 	}
-	for _, seed := range r.g.cfg.Seeds {
+	seeds := *r.g.seeds.Load()
+	maps.DeleteFunc(r.addrs, func(seed string, _ []netip.AddrPort) bool { return !slices.Contains(seeds, seed) })
+	for _, seed := range seeds {
 		if due && !anyAlive(r.addrs[seed], alive) {
 			if found, err := r.lookup(ctx, seed); err == nil {
 				r.addrs[seed] = found

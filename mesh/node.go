@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,10 +127,8 @@ func New(cfg Config) (*Node, error) {
 	if len(cfg.Identity.Key) == 0 || cfg.Deliver == nil {
 		return nil, errors.New("mesh: config lacks identity or Deliver")
 	}
-	for _, seed := range cfg.Join {
-		if _, port, err := net.SplitHostPort(seed); err != nil || port == "" {
-			return nil, fmt.Errorf("mesh: join %q: want host:port", seed)
-		}
+	if err := validateSeeds(cfg.Join); err != nil {
+		return nil, err
 	}
 	socket, err := cfg.Network.ListenPacket(cfg.Listen)
 	if err != nil {
@@ -297,6 +296,24 @@ func (n *Node) SetTrust(c *trust.Credentials) error {
 		}
 	}
 	n.endpoint.Retrust()
+	return nil
+}
+
+// SetSeeds makes others the addresses of live members, host:port, that the node tries while they are none.
+func (n *Node) SetSeeds(seeds []string) error {
+	if err := validateSeeds(seeds); err != nil {
+		return err
+	}
+	n.gossip.SetSeeds(slices.Clone(seeds))
+	return nil
+}
+
+func validateSeeds(seeds []string) error {
+	for _, seed := range seeds {
+		if _, port, err := net.SplitHostPort(seed); err != nil || port == "" {
+			return fmt.Errorf("mesh: join %q: want host:port", seed)
+		}
+	}
 	return nil
 }
 

@@ -28,6 +28,7 @@ type commands struct {
 	Bench    benchCommand    `cmd:"" help:"Measure a mesh: latency, throughput, fan-out, memory."`
 	Keygen   keygenCommand   `cmd:"" help:"Make a mesh secret, which keeps other nodes out."`
 	Simulate simulateCommand `cmd:"" help:"Run meshes of up to thousands of nodes in virtual time: what they cost, and how fast they are."`
+	Options  configCommand   `cmd:"" name:"config" help:"Check a node's options."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
@@ -54,6 +55,10 @@ func main() {
 
 // run parses and carries out one command line and returns the exit code.
 func run(ctx context.Context, args []string, std streams) int {
+	if len(args) == 0 {
+		fmt.Fprint(std.out, start)
+		return 0
+	}
 	var c commands
 	exit := -1
 	parser, err := kong.New(&c, append(options(std), kong.Exit(func(code int) { exit = code }))...)
@@ -70,9 +75,12 @@ func run(ctx context.Context, args []string, std streams) int {
 		return exitUsage
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	parsed.Bind(std)
+	parsed.Bind(std, &c, readNode(args))
 	if err := parsed.Run(); err != nil {
 		fmt.Fprintln(std.err, "fastpubsub:", err)
+		if what := hint(err); what != "" {
+			fmt.Fprintln(std.err, what)
+		}
 		if errors.Is(err, errUsage) {
 			return exitUsage
 		}

@@ -67,16 +67,16 @@ func collectAt() (floor []byte) {
 }
 
 // Run runs the node until the context ends.
-func (c *nodeCommand) Run(ctx context.Context, std streams) error {
+func (c *nodeCommand) Run(ctx context.Context, std streams, read readOptions) error {
 	defer runtime.KeepAlive(collectAt())
 	hangups := catchHangups()
 	defer hangups.release()
 	join, secret, err := seeds(c.Join)
+	if err == nil {
+		err = c.check(secret)
+	}
 	if err != nil {
 		return err
-	}
-	if err := c.check(secret); err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	log, err := newLogger(std.err, c.LogLevel, c.LogFormat)
 	if err != nil {
@@ -98,8 +98,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	client := c.clientAddr(gate.addr)
-	security, err := c.security(c.DataDir, gate.addr, client, hangups, log)
+	security, err := c.security(c.DataDir, gate.addr, c.clientAddr(gate.addr), hangups, log)
 	if err != nil {
 		return errors.Join(err, gate.close())
 	}
@@ -110,7 +109,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 		return errors.Join(err, gate.close(), free(security.run))
 	}
 	cfg := mesh.Config{
-		Identity: identity, Trust: member.current.Load(), Listen: c.Listen, Advertise: c.Advertise, Client: client,
+		Identity: identity, Trust: member.current.Load(), Listen: c.Listen, Advertise: c.Advertise, Client: c.clientAddr(gate.addr),
 		Join: join, Name: c.Name, Region: c.Region, Place: place, DataDir: c.DataDir, Log: log, NoTCP: !c.TCP, FullMesh: c.FullMesh,
 		Deliver: func(m channel.Message, _ mesh.Trace) bool { return hub.Queue(m) > 0 }, Delivered: hub.Flush, Wants: hub.Wants,
 	}
@@ -130,13 +129,25 @@ func (c *nodeCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	others := []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run, reports(node, server)}
-	life := life{node: node, server: server, gate: gate, others: others, drain: c.Drain, log: log}
-	life.announce = func(clients net.Addr) error {
-		c.expose(member, clients, log)
-		return c.announce(std.out, node, member, clients)
+	if err := c.reloads(hangups, read, node, member, authority, log); err != nil {
+		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
+	life := life{node: node, server: server, gate: gate, drain: c.Drain, log: log}
+	life.others = []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run, reports(node, server)}
+	life.announce = func(clients net.Addr) error { return c.announce(std.out, node, member, clients, log) }
 	return life.run(ctx)
+}
+
+// reloads has options read again at SIGHUP.
+func (c *nodeCommand) reloads(hangups *hangups, read readOptions, node *mesh.Node, member *membership, authority *access.Authority, log zerolog.Logger) error {
+	now, err := read()
+	if err != nil {
+		return err
+	}
+	now.node = c
+	r := reloader{read: read, now: now, node: node, member: member, authority: authority, log: log}
+	hangups.reload(r.reload)
+	return nil
 }
 
 // reports tells on the node's reserved channel what it sees, while somebody reads.
@@ -207,6 +218,13 @@ func (c *nodeCommand) turn(next *trust.Credentials, node *mesh.Node, authority *
 
 // check refuses to expose an unprotected node by accident.
 func (c *nodeCommand) check(secret *trust.Secret) error {
+	if err := c.fits(secret); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return nil
+}
+
+func (c *nodeCommand) fits(secret *trust.Secret) error {
 	closed := c.closed(secret)
 	for _, addr := range []struct {
 		flag, value string
@@ -233,8 +251,9 @@ func (c *nodeCommand) check(secret *trust.Secret) error {
 	return c.tlsOptions.check(c.DataDir)
 }
 
-// announce tells where the node listens and the command that joins it: from this machine if it is on loopback, else from another.
-func (c *nodeCommand) announce(out io.Writer, node *mesh.Node, m *membership, clients net.Addr) error {
+// announce tells where the node listens and the command that joins it: from this machine if it is on loopback, else from another. The log says who may use it.
+func (c *nodeCommand) announce(out io.Writer, node *mesh.Node, m *membership, clients net.Addr, log zerolog.Logger) error {
+	c.expose(m, clients, log)
 	how := "--listen 0.0.0.0:7946 --ws 0.0.0.0:8080"
 	if node.Addr().Addr().IsLoopback() {
 		how = "--listen 127.0.0.1:0 --ws 127.0.0.1:0"
@@ -298,5 +317,6 @@ func newLogger(w io.Writer, level, format string) (zerolog.Logger, error) {
 	if f, ok := w.(*os.File); format == "console" || format == "auto" && ok && term.IsTerminal(int(f.Fd())) {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""}
 	}
-	return zerolog.New(w).Level(parsed).With().Timestamp().Logger(), nil
+	zerolog.SetGlobalLevel(parsed) // SIGHUP can change it
+	return zerolog.New(w).With().Timestamp().Logger(), nil
 }

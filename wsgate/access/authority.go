@@ -30,7 +30,7 @@ type Config struct {
 // Authority decides who may come in. It is safe for concurrent use.
 type Authority struct {
 	keys    atomic.Pointer[token.Keys]
-	masters token.Masters
+	masters atomic.Pointer[token.Masters]
 	region  string
 	log     zerolog.Logger
 	file    string
@@ -76,10 +76,11 @@ func New(cfg Config, now time.Time) (*Authority, error) {
 		cfg.Settled = func() bool { return true }
 	}
 	a := &Authority{
-		masters: cfg.Masters, region: cfg.Region, log: cfg.Log, file: cfg.File, settled: cfg.Settled, spread: cfg.Spread,
+		region: cfg.Region, log: cfg.Log, file: cfg.File, settled: cfg.Settled, spread: cfg.Spread,
 		ledger: token.NewLedger(cfg.Ledger), passes: map[token.ID]map[*Pass]struct{}{},
 	}
 	a.keys.Store(cfg.Keys)
+	a.masters.Store(&cfg.Masters)
 	if cfg.File == "" {
 		return a, nil
 	}
@@ -88,6 +89,9 @@ func New(cfg Config, now time.Time) (*Authority, error) {
 	}
 	return a, nil
 }
+
+// SetMasters makes others the master tokens.
+func (a *Authority) SetMasters(masters token.Masters) { a.masters.Store(&masters) }
 
 // SetKeys makes others the keys. Who came in by the old ones stays in.
 func (a *Authority) SetKeys(keys *token.Keys) { a.keys.Store(keys) }
@@ -203,7 +207,7 @@ func (p *Pass) ID() token.ID {
 }
 
 // IsMaster tells whether text is a master token.
-func (a *Authority) IsMaster(text string) bool { return a.masters.Match(text) }
+func (a *Authority) IsMaster(text string) bool { return a.masters.Load().Match(text) }
 
 // Issue makes a token and tells the other nodes of it. Errors wrap token.ErrRequest, ErrExpiry, ErrFull or ErrNoSecret.
 func (a *Authority) Issue(r token.Request, now time.Time) (text string, err error) {

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kong"
+	"github.com/fastpubsub/fastpubsub/mesh"
+	"github.com/fastpubsub/fastpubsub/mesh/trust"
+	"github.com/fastpubsub/fastpubsub/wsgate/access"
+	"github.com/rs/zerolog"
+)
+
+// options of a node as they were read: the command, and the value of each by its flag's name.
+type nodeOptions struct {
+	node   *nodeCommand
+	values map[string]string
+	given  []string // names of those that are not at their defaults
+}
+
+// readOptions reads command line, environment and config file.
+type readOptions func() (*nodeOptions, error)
+
+// readNode is readOptions for a command line.
+func readNode(args []string) readOptions {
+	return func() (*nodeOptions, error) {
+		var c commands
+		parser, err := kong.New(&c, append(options(streams{nil, io.Discard, io.Discard}), kong.Exit(func(int) {}))...)
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := parser.Parse(args)
+		if err != nil {
+			return nil, err
+		}
+		read := &nodeOptions{node: &c.Node, values: map[string]string{}}
+		for _, flag := range parsed.Selected().Flags {
+			value := fmt.Sprint(flag.Target.Interface())
+			read.values[flag.Name] = value
+			if value != flag.Default && (flag.HasDefault || !flag.Target.IsZero()) {
+				read.given = append(read.given, flag.Name)
+			}
+		}
+		slices.Sort(read.given)
+		return read, nil
+	}
+}
+
+// check refuses options that do not go together, and reads the files that they name.
+func (o *nodeOptions) check() error {
+	c := o.node
+	_, secret, err := seeds(c.Join)
+	if err != nil {
+		return err
+	}
+	if err := c.check(secret); err != nil {
+		return err
+	}
+	if _, err := parseGeo(c.Geo); err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	var secrets []trust.Secret
+	if c.closed(secret) {
+		m := membership{options: &c.trustOptions, seed: secret}
+		if secrets, err = m.secrets(); err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+	}
+	if !c.wanted() {
+		return nil
+	}
+	_, err = c.authority(c, secrets, zerolog.Nop(), func() *mesh.Node { return nil })
+	return err
+}
+
+// reloader takes over at SIGHUP what may change while a node runs. Files of certificates and mesh secrets are read again by whoever uses them.
+type reloader struct {
+	read      readOptions
+	now       *nodeOptions
+	node      *mesh.Node
+	member    *membership
+	authority *access.Authority // nil: clients need no tokens
+	log       zerolog.Logger
+}
+
+// changeable tells whether an option is taken over. Of those that name files the names are not, but what the files hold is.
+func changeable(name string) bool { return name == "log-level" || name == "join" }
+
+func (r *reloader) reload() {
+	next, err := r.read()
+	if err == nil {
+		err = next.check()
+	}
+	if err == nil && r.authority != nil {
+		err = r.tokens()
+	}
+	var addrs []string
+	if err == nil {
+		if addrs, _, err = seeds(next.node.Join); err == nil {
+			err = r.node.SetSeeds(addrs)
+		}
+	}
+	if err != nil {
+		r.log.Error().Err(err).Msg("the options are wrong now; those before stay")
+		return
+	}
+	var taken, kept []string
+	for _, name := range slices.Sorted(maps.Keys(next.values)) {
+		switch {
+		case next.values[name] == r.now.values[name]:
+		case changeable(name):
+			taken = append(taken, name)
+		default:
+			kept = append(kept, name)
+		}
+	}
+	if level, err := zerolog.ParseLevel(next.node.LogLevel); err == nil { // it was one of those known
+		zerolog.SetGlobalLevel(level)
+	}
+	for _, name := range taken {
+		r.now.values[name] = next.values[name]
+	}
+	if len(kept) > 0 {
+		r.log.Warn().Strs("options", kept).Msg("these have changed, but a node takes them at its start only")
+	}
+	r.log.Info().Strs("changed", taken).Msg("options read again")
+}
+
+// tokens reads the files of tokens again.
+func (r *reloader) tokens() error {
+	o := &r.now.node.tokenOptions
+	masters, err := o.masters()
+	if err != nil {
+		return err
+	}
+	if o.given() || len(o.JWTKey) > 0 || o.derived(r.member.current.Load().Secrets()) {
+		keys, err := o.keys(r.member.current.Load().Secrets())
+		if err != nil {
+			return err
+		}
+		r.authority.SetKeys(keys)
+	}
+	r.authority.SetMasters(masters)
+	return nil
+}
+
+// configCommand is about options.
+type configCommand struct {
+	Check configCheckCommand `cmd:"" help:"Tell what a node's options are, by environment and config file, and whether a node could start with them."`
+}
+
+// configCheckCommand checks a node's options.
+type configCheckCommand struct{}
+
+// Run prints what is not as usual, or what is wrong.
+func (configCheckCommand) Run(std streams, all *commands) error {
+	args := []string{"node"}
+	if all.Config != "" {
+		args = []string{"--config", string(all.Config), "node"}
+	}
+	read, err := readNode(args)()
+	if err == nil {
+		err = read.check()
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
+	for _, name := range read.given {
+		value := read.values[name]
+		if name == "mesh-secret" || name == "token-secret" || strings.Contains(value, "fps://") {
+			value = "(secret)"
+		}
+		fmt.Fprintf(w, "%s\t%s\n", name, value)
+	}
+	fmt.Fprintln(w, "a node could start with these; all others are as fastpubsub node --help says")
+	return w.Flush()
+}
