@@ -156,11 +156,11 @@ func (g *Gossip) Accept(conn net.Conn) { g.transport.accept(conn) }
 // Announce puts a record version on the next SWIM packets.
 func (g *Gossip) Announce(e wire.DigestEntry) { g.announce.add(e) }
 
-// Introduce says that a node with a working link is at this address. Unless a member is there, it is joined: its news was missed.
-func (g *Gossip) Introduce(addr net.Addr) {
+// Introduce says that this run of a node, with a working link, is at this address. Unless it is a member, it is joined: its news was missed.
+func (g *Gossip) Introduce(addr net.Addr, boot uint64) {
 	if udp, ok := addr.(*net.UDPAddr); ok {
 		at := udp.AddrPort()
-		g.known.meet(netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), time.Now())
+		g.known.meet(netip.AddrPortFrom(at.Addr().Unmap(), at.Port()), boot, time.Now())
 	}
 }
 

@@ -40,7 +40,13 @@ type known struct {
 	mu    sync.Mutex // guards what follows
 	nodes map[wire.NodeID]*acquaintance
 	dirty bool
-	met   map[netip.AddrPort]time.Time // peers with links that SWIM did not know, and when they were last met
+	met   map[netip.AddrPort]meeting // peers with links that SWIM did not know
+}
+
+// meeting is the run that was last met, and when.
+type meeting struct {
+	boot uint64
+	at   time.Time
 }
 
 type acquaintance struct {
@@ -50,7 +56,7 @@ type acquaintance struct {
 }
 
 func newKnown(cfg *Config) *known {
-	k := &known{file: cfg.KnownFile, nodes: map[wire.NodeID]*acquaintance{}, met: map[netip.AddrPort]time.Time{}}
+	k := &known{file: cfg.KnownFile, nodes: map[wire.NodeID]*acquaintance{}, met: map[netip.AddrPort]meeting{}}
 	if k.file == "" {
 		return k
 	}
@@ -102,12 +108,12 @@ func (k *known) lost(m Member, graceful bool) {
 	k.dirty = true
 }
 
-// meet takes note that a node at this address, where no member is, has a working link with this one.
-func (k *known) meet(addr netip.AddrPort, now time.Time) {
+// meet takes note that a run of a node at this address, where none as late is a member, has a working link with this one.
+func (k *known) meet(addr netip.AddrPort, boot uint64, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.met) < metMost {
-		k.met[addr] = now
+		k.met[addr] = meeting{boot, now}
 	}
 }
 
@@ -116,19 +122,22 @@ func (k *known) missing(now time.Time) (missing []netip.AddrPort, alive map[neti
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	alive = map[netip.AddrPort]bool{}
+	boots := map[netip.AddrPort]uint64{}
 	for _, a := range k.nodes {
 		if a.alive {
 			alive[a.Addr] = true
+			boots[a.Addr] = max(boots[a.Addr], a.boot)
 		} else {
 			missing = append(missing, a.Addr)
 		}
 	}
-	for addr, at := range k.met {
-		if alive[addr] || now.Sub(at) > metKept {
+	for addr, m := range k.met {
+		if alive[addr] && boots[addr] >= m.boot || now.Sub(m.at) > metKept {
 			delete(k.met, addr)
 			continue
 		}
 		missing = append(missing, addr)
+		delete(alive, addr) // what is alive there is an earlier run, which is not
 	}
 	return missing, alive
 }

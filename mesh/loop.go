@@ -115,7 +115,7 @@ func (n *Node) carryOut(e core.Effect, stop context.CancelCauseFunc) {
 		}
 	case core.Introduce:
 		if l := n.endpoint.Link(e.Peer); l != nil {
-			n.gossip.Introduce(l.RemoteAddr())
+			n.gossip.Introduce(l.RemoteAddr(), l.Boot)
 		}
 	case core.SendControl:
 		n.sendControl(e)

@@ -377,7 +377,7 @@ func (c *Core) measure(now time.Time) {
 	}
 }
 
-// introduceStrangers has SWIM meet peers that have a working link but are no members here: news of them was missed, or of a death that was none.
+// introduceStrangers has SWIM meet peers that have a working link but are no members here, or an earlier run of theirs is: news of them was missed, or of a death that was none.
 func (c *Core) introduceStrangers(now time.Time) {
 	if now.Before(c.introAt) {
 		return
@@ -387,7 +387,7 @@ func (c *Core) introduceStrangers(now time.Time) {
 		return
 	}
 	for _, p := range c.links {
-		if p.up && !p.member && now.Sub(p.since) > introEvery {
+		if known := p.member && p.meta.Boot >= p.linkBoot; p.up && !known && now.Sub(p.since) > introEvery {
 			c.do(Introduce{p.id})
 		}
 	}

@@ -283,3 +283,29 @@ func TestDeadByMistakeKeepsInterest(t *testing.T) {
 		}
 	}
 }
+
+// A peer whose link is to a later run than SWIM knows is introduced to SWIM again and again, as one that SWIM does not know is, until it knows the run.
+func TestLaterRunIsIntroduced(t *testing.T) {
+	r := newRig(t, 2)
+	introduced := func(d time.Duration) (n int) {
+		for _, e := range r.passed(d) {
+			if i, is := e.(Introduce); is && i.Peer == r.id(4) {
+				n++
+			}
+		}
+		return n
+	}
+	r.up(4)
+	if n := introduced(10 * time.Second); n != 0 {
+		t.Errorf("introduced %d times, though SWIM knows it", n)
+	}
+	r.step(r.open(4, 2))
+	r.pass(time.Second)
+	if n := introduced(4 * introEvery); n < 2 {
+		t.Errorf("a later run is introduced %d times", n)
+	}
+	r.step(r.member(4, 2))
+	if n := introduced(10 * time.Second); n != 0 {
+		t.Errorf("introduced %d times, though SWIM knows the run", n)
+	}
+}
