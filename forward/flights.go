@@ -133,7 +133,7 @@ func (f *flights) enter(m *wire.Message, s *Snapshot, ids []wire.NodeID, a aim, 
 		o := f.outgoing(id, boot, s)
 		o.mu.Lock()
 		orphans = append(orphans, f.renew(o, boot, s)...)
-		if m.Class == wire.ClassPublish {
+		if m.Class == wire.ClassPublish && !m.Aside() {
 			o.sent++
 		}
 		o.follow(now, s)

@@ -221,11 +221,11 @@ func (f *flusher) nextSlice(i int) []byte {
 func (f *flusher) wrote(i, n int) {
 	l := f.link
 	l.bytes.out.Add(uint64(n))
-	messages := l.bytes.messagesOut.Load()
+	messages := l.bytes.busy.Load()
 	if i == controlLane { // of what goes there only what is shared cannot wait for an idle link's probes
 		messages = l.bytes.shared.Load()
 	}
-	if messages != f.told[min(i, 1)] { // else it was a probe
+	if messages != f.told[min(i, 1)] { // else it was a probe, or a report
 		f.told[min(i, 1)] = messages
 		l.use(time.Now())
 	}

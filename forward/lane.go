@@ -115,7 +115,9 @@ func (l *Link) message(index int, frame []byte, m *wire.Message) error {
 	if m.Class != wire.ClassPublish {
 		return fmt.Errorf("%w: message of class %d in a message lane", wire.ErrMalformed, m.Class)
 	}
-	l.use(l.LastHeard())
+	if !m.Aside() {
+		l.use(l.LastHeard())
+	}
 	l.bytes.messagesIn.Add(1)
 	l.endpoint.forwarder.receive(l, m)
 	return nil

@@ -68,10 +68,10 @@ type Link struct {
 
 	probeLog probeLog
 
-	srtt  atomic.Int64 // ns, as the control plane measures it; 0 unknown
-	heard atomic.Int64 // unix ns of the last frame or datagram other than an echo
-	used  atomic.Int64 // unix ns of the last published message sent or received, or shared one sent
-	bytes struct{ in, out, messagesIn, messagesOut, shared atomic.Uint64 }
+	srtt  atomic.Int64                                                           // ns, as the control plane measures it; 0 unknown
+	heard atomic.Int64                                                           // unix ns of the last frame or datagram other than an echo
+	used  atomic.Int64                                                           // unix ns of the last published message sent or received, or shared one sent
+	bytes struct{ in, out, messagesIn, messagesOut, busy, shared atomic.Uint64 } // busy: messagesOut but for those aside
 
 	mu      sync.Mutex // guards what follows
 	out     []outbox   // one for each lane, and one for the near stream
@@ -257,6 +257,9 @@ func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (by *flusher, box
 	alone = l.queued == 0 && n <= by.longest
 	l.queued += l.put(box, head, m.Payload)
 	l.bytes.messagesOut.Add(1)
+	if !m.Aside() {
+		l.bytes.busy.Add(1)
+	}
 	return by, box, alone, nil
 }
 

@@ -59,6 +59,9 @@ type Destination struct {
 	Tag   [TagSize]byte // of a sealed message; else zero
 }
 
+// Aside reports whether the message is one that the mesh itself publishes, on a channel that starts with "$": it can wait, and is no reason to open a link or to watch one closely.
+func (m *Message) Aside() bool { return len(m.Channel) > 0 && m.Channel[0] == '$' }
+
 // Expired reports whether the message has outlived its deadline.
 func (m *Message) Expired() bool { return uint64(m.Age) >= uint64(m.Deadline)*1000 }
 
