@@ -281,7 +281,7 @@ func (c *Core) computeRoutes(now time.Time) {
 			if !p.active() {
 				continue
 			}
-			c.boots[id] = p.meta.Boot
+			c.boots[id] = c.runOf(p)
 			if chain := c.store.entries[RecordKey{id, wire.RecordLinks}]; chain != nil {
 				c.keys[id] = chain.records[0].Key
 			}
@@ -289,6 +289,12 @@ func (c *Core) computeRoutes(now time.Time) {
 	}
 	c.do(PublishRoutes{Table: c.table, Usable: usable, Boots: c.boots, Keys: c.keys, Broken: slices.Sorted(maps.Keys(c.broken))})
 	clear(c.broken)
+}
+
+// runOf is the latest run of a node that SWIM, its link or its records have told of. What SWIM says may be late: where a node was cut off while another restarted,
+// by half a minute.
+func (c *Core) runOf(p *peer) uint64 {
+	return max(p.meta.Boot, p.linkBoot, c.store.stamp(RecordKey{p.id, wire.RecordLinks}).Boot)
 }
 
 // formerPath is a path that was left for a better one.

@@ -162,6 +162,9 @@ func (c *Core) linkOpened(now time.Time, e LinkOpened) {
 		at, _ := c.linkAt(p)
 		c.links = slices.Insert(c.links, at, p)
 	}
+	if p.active() && e.Boot > c.runOf(p) {
+		c.bootsDirty, c.usableDirty = true, true
+	}
 	p.link, p.linkBoot = e.Link, e.Boot
 	p.opened, p.needed, p.spared, p.fails = now, true, false, 0
 	p.twin, p.lossFree = false, now

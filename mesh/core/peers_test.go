@@ -309,3 +309,39 @@ func TestLaterRunIsIntroduced(t *testing.T) {
 		t.Errorf("introduced %d times, though SWIM knows the run", n)
 	}
 }
+
+// The data plane is told of the latest run that anything has told of: else what is published for a node that restarted while this one was cut off is for its earlier run.
+func TestLatestRunIsPublished(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(4)
+	boot := uint64(1)
+	pass := func(d time.Duration) uint64 {
+		for _, e := range r.passed(d) {
+			if routes, is := e.(PublishRoutes); is {
+				boot = routes.Boots[r.id(4)]
+			}
+		}
+		return boot
+	}
+	for _, step := range []struct {
+		what string
+		told Event
+		want uint64
+	}{
+		{"SWIM", r.member(4, 2), 2},
+		{"its link", r.open(4, 3), 3},
+		{"SWIM, late", r.member(4, 2), 3},
+		{"a record that another hands on", r.records(3, r.author(4, 5).links(1000, r.c.self)), 5},
+		{"SWIM, still late", r.member(4, 4), 5},
+		{"SWIM at last", r.member(4, 6), 6},
+	} {
+		for _, e := range r.step(step.told) {
+			if routes, is := e.(PublishRoutes); is {
+				boot = routes.Boots[r.id(4)]
+			}
+		}
+		if got := pass(time.Second); got != step.want {
+			t.Errorf("%s: run %d is published, want %d", step.what, got, step.want)
+		}
+	}
+}

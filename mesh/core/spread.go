@@ -53,9 +53,13 @@ func (c *Core) take(now time.Time, r wire.Record) verdict {
 	}
 	key := RecordKey{r.Origin, r.Kind}
 	_, known := c.store.entries[key]
+	before := c.runOf(p)
 	got := c.store.accept(r)
 	if got == applied {
 		c.bootsDirty = c.bootsDirty || !known // the data plane is to have its key
+		if p.active() && c.runOf(p) > before {
+			c.bootsDirty, c.usableDirty = true, true
+		}
 		delete(c.wants, key)
 		if p.active() {
 			c.use(c.store.entries[key].records[len(c.store.entries[key].records)-1:])
