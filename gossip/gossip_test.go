@@ -222,10 +222,17 @@ func TestJoinThroughOneSeedEach(t *testing.T) {
 
 func TestSeedThatStartsLater(t *testing.T) {
 	world(t, func(t *testing.T, n *simnet.Net, start func(int, uint64, ...option) *member) {
-		early := start(2, 1, seeds(1))
-		time.Sleep(20 * time.Second)
+		var logged bytes.Buffer
+		early := start(2, 1, seeds(1), func(c *Config) { c.Log = zerolog.New(&logged).Level(zerolog.InfoLevel) })
+		time.Sleep(130 * time.Second)
 		start(1, 1)
-		eventually(t, 5*time.Second, "the seed is found when it comes", func() bool { return early.others() == 1 })
+		eventually(t, time.Minute, "the seed is found when it comes", func() bool { return early.others() == 1 })
+		time.Sleep(time.Minute)
+		early.stop()
+		<-early.done
+		if said := bytes.Count(logged.Bytes(), []byte("no member answers there")); said < 2 || said > 3 {
+			t.Errorf("the log says %d times in two minutes that the seed does not answer: %s", said, logged.Bytes())
+		}
 	})
 }
 

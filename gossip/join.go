@@ -166,6 +166,8 @@ type target struct {
 	next  time.Time
 	again time.Duration // pause after the next success
 	busy  bool
+	seed  bool      // somebody said that a member is there
+	told  time.Time // when the log last said that none is
 }
 
 // joiner tries addresses, each at its own pace.
@@ -193,7 +195,7 @@ func (g *Gossip) keepJoined(ctx context.Context) {
 		now := time.Now()
 		missing, alive := g.known.missing(now)
 		seeds := resolver.resolve(ctx, now, alive)
-		j.try(ctx, now, append(seeds, missing...), alive)
+		j.try(ctx, now, append(seeds, missing...), len(seeds), alive)
 		if len(settle) > 0 && now.After(settle[0]) {
 			settle = settle[1:]
 			j.compare(alive)
@@ -245,12 +247,12 @@ func (j *joiner) compare(alive map[netip.AddrPort]bool) {
 	}
 }
 
-// try starts a join of every address that is due and no member's.
-func (j *joiner) try(ctx context.Context, now time.Time, addrs []netip.AddrPort, alive map[netip.AddrPort]bool) {
+// try starts a join of every address that is due and no member's. The first are of seeds.
+func (j *joiner) try(ctx context.Context, now time.Time, addrs []netip.AddrPort, seeds int, alive map[netip.AddrPort]bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	wanted := make(map[netip.AddrPort]bool, len(addrs))
-	for _, addr := range addrs {
+	for i, addr := range addrs {
 		if alive[addr] || addr == j.g.cfg.Advertise {
 			continue
 		}
@@ -260,6 +262,7 @@ func (j *joiner) try(ctx context.Context, now time.Time, addrs []netip.AddrPort,
 			t = &target{since: now, next: now, again: rejoinFirst}
 			j.targets[addr] = t
 		}
+		t.seed = t.seed || i < seeds
 		if t.busy || now.Before(t.next) || j.busy >= joinsAtOnce {
 			continue
 		}
@@ -285,6 +288,11 @@ func (j *joiner) join(ctx context.Context, addr netip.AddrPort, t *target) {
 	j.busy--
 	t.busy = false
 	pause := min(retryFirst+now.Sub(t.since)/retrySlowing, retryMost)
+	if err != nil && ctx.Err() == nil && t.seed && now.Sub(t.since) >= seedPatience && now.Sub(t.told) >= resolveTells {
+		t.told = now
+		j.g.cfg.Log.Warn().Err(err).Stringer("seed", addr).
+			Msg("no member answers there: is a node running, does UDP get through both ways, and has it the same mesh secret?")
+	}
 	if err == nil {
 		// After a partition a join can succeed and yet leave the other one dead in our eyes: it has to refute its death first, which
 		// it gossips, and gossip may miss us. Only another exchange helps then.
@@ -305,7 +313,8 @@ type seedResolver struct {
 
 const (
 	resolveEvery = 3 * time.Second
-	resolveTells = time.Minute
+	resolveTells = time.Minute     // between two warnings about a seed
+	seedPatience = 3 * time.Second // before the first that nobody is there
 )
 
 var errFamily = errors.New("gossip: no address of this mesh's family, IPv4 or IPv6")

@@ -163,11 +163,11 @@ func (configCheckCommand) Run(std streams, all *commands) error {
 		args = []string{"--config", string(all.Config), "node"}
 	}
 	read, err := readNode(args)()
-	if err == nil {
-		err = read.check()
-	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if err := read.check(); err != nil {
+		return err
 	}
 	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	for _, name := range read.given {

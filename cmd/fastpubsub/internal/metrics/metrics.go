@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/wsgate"
@@ -68,7 +69,7 @@ func (e emitter) send(kind prometheus.ValueType, name, help string, value float6
 	names := slices.Sorted(maps.Keys(l))
 	values := make([]string, len(names))
 	for i, n := range names {
-		values[i] = l[n]
+		values[i] = strings.ToValidUTF8(l[n], "\uFFFD") // one bad name is not to cost all the others
 	}
 	e.to <- prometheus.MustNewConstMetric(prometheus.NewDesc("fastpubsub_"+name, help, names, nil), kind, value, values...)
 }

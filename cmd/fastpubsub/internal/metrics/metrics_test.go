@@ -104,3 +104,19 @@ func TestNames(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 }
+
+// Whatever a node calls itself, a scrape shows it and everything else, a line a series.
+func TestHostileNames(t *testing.T) {
+	m := busy()
+	lines := strings.Count(scrape(t, m), "\n")
+	for i, name := range []string{"a\"b\\c\nfastpubsub_members 99", "\xff\xfe", "\x00", strings.Repeat("n", 5000), "n137", ""} {
+		m.view.Links[peersMost+i].Name = name
+	}
+	text := scrape(t, m)
+	if got := strings.Count(text, "\n"); got != lines {
+		t.Errorf("%d lines, want %d", got, lines)
+	}
+	if strings.Contains(text, "\nfastpubsub_members 99") || !strings.Contains(text, "�") {
+		t.Error("a name got out of its label, or is lost")
+	}
+}
