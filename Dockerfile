@@ -5,7 +5,7 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X 'main.version=$VERSION $COMMIT'" -o /fastpubsub ./cmd/fastpubsub \
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X 'main.version=$VERSION${COMMIT:+ $COMMIT}'" -o /fastpubsub ./cmd/fastpubsub \
     && mkdir /data
 
 FROM scratch

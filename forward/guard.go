@@ -119,7 +119,7 @@ func (g *guard) begin(ctx context.Context, info *quic.ClientInfo) (context.Conte
 	if info.AddrVerified || addr.IsLoopback() {
 		c.owing = g.caller(addr, now)
 	}
-	if g.shaking >= handshakesMost || c.owing != nil && !g.affords(c.owing, info.RemoteAddr, now) {
+	if g.shaking >= handshakesMost || c.owing != nil && !g.affords(c.owing, addr, info.RemoteAddr, now) {
 		g.refuse(DropHandshakes, now)
 		return nil, errRefused
 	}
@@ -129,14 +129,14 @@ func (g *guard) begin(ctx context.Context, info *quic.ClientInfo) (context.Conte
 }
 
 // affords reports whether an address may have another handshake, and counts it. g.mu is held.
-func (g *guard) affords(who *caller, from net.Addr, now time.Time) bool {
-	if addr, ok := from.(*net.UDPAddr); ok && !addr.IP.IsLoopback() && !who.shake.AllowN(now, 1) {
+func (g *guard) affords(who *caller, addr netip.Addr, from net.Addr, now time.Time) bool {
+	if !addr.IsLoopback() && !who.shake.AllowN(now, 1) {
 		return false
 	}
-	if _, node := g.nodes[portOf(from)]; !node && who.owes(now) >= barrenBurst {
+	owed := who.owes(now)
+	if _, node := g.nodes[portOf(from)]; !node && owed >= barrenBurst {
 		return false
 	}
-	who.owes(now)
 	who.barren++
 	return true
 }

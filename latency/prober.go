@@ -204,16 +204,17 @@ func (p *Prober) due(m *member) (at, slack time.Duration) {
 		return l.sentAt, 0
 	}
 	idle := time.Duration(m.jitter * float64(interval(p.plan.base)))
+	rest := l.putOff(idle*5/4, idle, idleMost*idle)
 	eager := l.suspected() || l.unsettled()
 	if !eager && l.sentAt > l.livelyUntil() {
-		return l.sentAt + l.putOff(idle*5/4, idle, idleMost*idle), idle / tickShare
+		return l.sentAt + rest, idle / tickShare
 	}
 	pause := time.Duration(m.jitter * float64(p.plan.interval(l)))
 	if !eager {
 		pause = l.putOff(pause, pause*3/4, time.Duration(m.jitter*float64(l.calm())))
 	}
 	if !eager && l.sentAt+pause > l.livelyUntil() {
-		pause = l.putOff(idle*5/4, idle, idleMost*idle)
+		pause = rest
 	}
 	return l.sentAt + pause, pause / tickShare
 }

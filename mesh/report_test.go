@@ -23,7 +23,7 @@ func TestReportsTellOfReroutesWithinASecond(t *testing.T) {
 		defer stopReporting()
 		for _, n := range []*clusterNode{a, b, relay} {
 			group.Go(func() {
-				if err := report.Run(reporting, report.Config{Node: n, Clients: func() report.Clients { return report.Clients{} }}); err != nil {
+				if err := report.Run(reporting, report.Config{Node: n, Clients: func() (int64, uint64) { return 0, 0 }}); err != nil {
 					t.Error(err)
 				}
 			})

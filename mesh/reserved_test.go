@@ -6,7 +6,17 @@ import (
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/mesh/simnet"
+	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
+
+// What links take for published by the mesh is what nobody else may publish.
+func TestAsideIsReserved(t *testing.T) {
+	for _, name := range []string{"", "$", "$mesh.x", "x", "x.$", "mesh"} {
+		if m := (wire.Message{Channel: []byte(name)}); m.Aside() != channel.IsReserved(name) {
+			t.Errorf("%q: aside %v, reserved %v", name, m.Aside(), channel.IsReserved(name))
+		}
+	}
+}
 
 // TestNodesSpeakForThemselves: what a node publishes on its own reserved channel comes to whoever subscribes it; on another's, or any other reserved one, it goes
 // nowhere and is counted as forged.

@@ -116,6 +116,11 @@ func (s *Server) Stats() Stats {
 	return stats
 }
 
+// Deliveries is how many connections are open, and the deliveries ever written: of Stats, what costs next to nothing.
+func (s *Server) Deliveries() (connections int64, delivered uint64) {
+	return s.counts.open.Load(), s.counts.messagesOut.Load()
+}
+
 // Serve serves clients that come through l, until ctx ends or l fails. It then closes l, ends all sessions with status
 // 1001, and returns when all of them have ended, which takes about Timing.Close at most. After the end of ctx the error
 // is nil. Serve may be called for several listeners at a time. See Drain for a gentler end.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,20 +26,12 @@ func TestMetricsOfAlertsAndDashboardExist(t *testing.T) {
 	a := startProcess(t, "a")
 	b := startProcess(t, "b", "--join", a.node)
 	wholeMesh(t, []*process{a, b})
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.gate+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
+	_, body := a.fetch(t, "/metrics", "")
 	shown := map[string]bool{ // these only once they have happened
 		"fastpubsub_faults_total": true, "fastpubsub_client_errors_total": true,
 	}
-	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
-		name, _, _ := strings.Cut(lines.Text(), " ")
+	for line := range strings.Lines(string(body)) {
+		name, _, _ := strings.Cut(line, " ")
 		name, _, _ = strings.Cut(name, "{")
 		shown[name] = true
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"syscall"
 	"testing"
@@ -10,24 +11,37 @@ import (
 	"github.com/coder/websocket"
 )
 
-// page fetches a page of the process, and reads it as JSON into v unless that is nil.
-func (p *process) page(t *testing.T, path string, v any) (status int) {
+// fetch gets a page of the process, with a token if bearer is not empty.
+func (p *process) fetch(t *testing.T, path, bearer string) (status int, body []byte) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.gate+path, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
+	if body, err = io.ReadAll(res.Body); err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, body
+}
+
+// page fetches a page of the process, and reads it as JSON into v unless that is nil.
+func (p *process) page(t *testing.T, path string, v any) (status int) {
+	t.Helper()
+	status, body := p.fetch(t, path, "")
 	if v != nil {
-		if err := json.NewDecoder(res.Body).Decode(v); err != nil {
+		if err := json.Unmarshal(body, v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return res.StatusCode
+	return status
 }
 
 // hosts are the addresses that the process gives to clients.

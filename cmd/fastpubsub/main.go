@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, std streams) int {
 		return exitUsage
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
-	parsed.Bind(std, &c, readNode(args))
+	parsed.Bind(std, &c, optionsOf(&c, parsed), readNode(args))
 	if err := parsed.Run(); err != nil {
 		fmt.Fprintln(std.err, "fastpubsub:", err)
 		if what := hint(err); what != "" {

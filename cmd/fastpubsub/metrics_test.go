@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -10,18 +9,9 @@ import (
 // TestMetrics: a node's metrics name all that it counts.
 func TestMetrics(t *testing.T) {
 	p := startProcess(t, "a")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.gate+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		t.Fatalf("%d, %v", res.StatusCode, err)
+	status, body := p.fetch(t, "/metrics", "")
+	if status != http.StatusOK {
+		t.Fatal(status)
 	}
 	for _, want := range []string{"\nfastpubsub_messages_total{", "\nfastpubsub_dropped_total{", "\nfastpubsub_client_connections 0\n", "\nprocess_resident_memory_bytes "} {
 		if !strings.Contains(string(body), want) {

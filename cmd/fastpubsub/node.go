@@ -67,7 +67,7 @@ func collectAt() (floor []byte) {
 }
 
 // Run runs the node until the context ends.
-func (c *nodeCommand) Run(ctx context.Context, std streams, read readOptions) error {
+func (c *nodeCommand) Run(ctx context.Context, std streams, given *nodeOptions, read readOptions) error {
 	defer runtime.KeepAlive(collectAt())
 	hangups := catchHangups()
 	defer hangups.release()
@@ -129,34 +129,18 @@ func (c *nodeCommand) Run(ctx context.Context, std streams, read readOptions) er
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	if err := c.reloads(hangups, read, node, member, authority, log); err != nil {
-		return errors.Join(err, gate.close(), free(node.Run, security.run))
-	}
+	again := reloader{read: read, now: given, node: node, member: member, authority: authority, log: log}
+	hangups.reload(again.reload)
 	life := life{node: node, server: server, gate: gate, drain: c.Drain, log: log}
 	life.others = []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run, reports(node, server)}
 	life.announce = func(clients net.Addr) error { return c.announce(std.out, node, member, clients, log) }
 	return life.run(ctx)
 }
 
-// reloads has options read again at SIGHUP.
-func (c *nodeCommand) reloads(hangups *hangups, read readOptions, node *mesh.Node, member *membership, authority *access.Authority, log zerolog.Logger) error {
-	now, err := read()
-	if err != nil {
-		return err
-	}
-	now.node = c
-	r := reloader{read: read, now: now, node: node, member: member, authority: authority, log: log}
-	hangups.reload(r.reload)
-	return nil
-}
-
 // reports tells on the node's reserved channel what it sees, while somebody reads.
 func reports(node *mesh.Node, server *wsgate.Server) func(context.Context) error {
 	return func(ctx context.Context) error {
-		return report.Run(ctx, report.Config{Node: node, Clients: func() report.Clients {
-			s := server.Stats()
-			return report.Clients{Connections: s.Connections, Delivered: s.MessagesOut}
-		}})
+		return report.Run(ctx, report.Config{Node: node, Clients: server.Deliveries})
 	}
 }
 

@@ -37,17 +37,22 @@ func readNode(args []string) readOptions {
 		if err != nil {
 			return nil, err
 		}
-		read := &nodeOptions{node: &c.Node, values: map[string]string{}}
-		for _, flag := range parsed.Selected().Flags {
-			value := fmt.Sprint(flag.Target.Interface())
-			read.values[flag.Name] = value
-			if value != flag.Default && (flag.HasDefault || !flag.Target.IsZero()) {
-				read.given = append(read.given, flag.Name)
-			}
-		}
-		slices.Sort(read.given)
-		return read, nil
+		return optionsOf(&c, parsed), nil
 	}
+}
+
+// optionsOf are the options in what was parsed.
+func optionsOf(c *commands, parsed *kong.Context) *nodeOptions {
+	read := &nodeOptions{node: &c.Node, values: map[string]string{}}
+	for _, flag := range parsed.Selected().Flags {
+		value := fmt.Sprint(flag.Target.Interface())
+		read.values[flag.Name] = value
+		if value != flag.Default && (flag.HasDefault || !flag.Target.IsZero()) {
+			read.given = append(read.given, flag.Name)
+		}
+	}
+	slices.Sort(read.given)
+	return read
 }
 
 // check refuses options that do not go together, and reads the files that they name.
@@ -95,8 +100,9 @@ func (r *reloader) reload() {
 	if err == nil {
 		err = next.check()
 	}
+	tokens := func() {}
 	if err == nil && r.authority != nil {
-		err = r.tokens()
+		tokens, err = r.tokens()
 	}
 	var addrs []string
 	if err == nil {
@@ -108,6 +114,7 @@ func (r *reloader) reload() {
 		r.log.Error().Err(err).Msg("the options are wrong now; those before stay")
 		return
 	}
+	tokens()
 	var taken, kept []string
 	for _, name := range slices.Sorted(maps.Keys(next.values)) {
 		switch {
@@ -130,22 +137,13 @@ func (r *reloader) reload() {
 	r.log.Info().Strs("changed", taken).Msg("options read again")
 }
 
-// tokens reads the files of tokens again.
-func (r *reloader) tokens() error {
-	o := &r.now.node.tokenOptions
-	masters, err := o.masters()
-	if err != nil {
-		return err
-	}
-	if o.given() || len(o.JWTKey) > 0 || o.derived(r.member.current.Load().Secrets()) {
-		keys, err := o.keys(r.member.current.Load().Secrets())
-		if err != nil {
-			return err
-		}
+// tokens reads the files of tokens again; take has them used.
+func (r *reloader) tokens() (take func(), err error) {
+	keys, masters, err := r.now.node.credentials(r.member.current.Load().Secrets())
+	return func() {
 		r.authority.SetKeys(keys)
-	}
-	r.authority.SetMasters(masters)
-	return nil
+		r.authority.SetMasters(masters)
+	}, err
 }
 
 // configCommand is about options.

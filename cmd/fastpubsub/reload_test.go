@@ -26,17 +26,8 @@ func TestReload(t *testing.T) {
 	write(config, "[node]\nlog-level = \"error\"\nregion = \"here\"\n")
 	p := startProcess(t, "p", "--config", config, "--token-secret-file", file(t, testSecret), "--master-token-file", masters)
 	lists := func(master string) bool {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.gate+"/v1/tokens", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Authorization", "Bearer "+master)
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = res.Body.Close()
-		return res.StatusCode == http.StatusOK
+		status, _ := p.fetch(t, "/v1/tokens", master)
+		return status == http.StatusOK
 	}
 	if !lists(first) || lists(second) {
 		t.Error("the first master token is not the one")

@@ -53,11 +53,7 @@ func (o *tokenOptions) authority(c *nodeCommand, secrets []trust.Secret, log zer
 	case !o.wanted():
 		return nil, nil
 	}
-	keys, err := o.keys(secrets)
-	if err != nil {
-		return nil, err
-	}
-	masters, err := o.masters()
+	keys, masters, err := o.credentials(secrets)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +67,14 @@ func (o *tokenOptions) authority(c *nodeCommand, secrets []trust.Secret, log zer
 		cfg.File = filepath.Join(c.DataDir, "tokens.ledger")
 	}
 	return access.New(cfg, began)
+}
+
+// credentials are what tokens are judged by, and who may give them.
+func (o *tokenOptions) credentials(secrets []trust.Secret) (keys *token.Keys, masters token.Masters, err error) {
+	if keys, err = o.keys(secrets); err == nil {
+		masters, err = o.masters()
+	}
+	return keys, masters, err
 }
 
 // keys are made of what the options name, and of the mesh's secrets where there is none for tokens.

@@ -161,7 +161,7 @@ func (o *Outgoing[T]) sample(took time.Duration) {
 	if took <= 0 {
 		return
 	}
-	o.backOff, o.spare = 0, 0
+	o.backOff = 0
 	if o.smoothed == 0 { // RFC 6298, section 2.2, takes half, knowing nothing; here the cost of the route has said what to expect
 		off := took - o.guess
 		o.smoothed, o.variance = took, min(max(off, -off, took/8), took/2)
@@ -244,7 +244,7 @@ func (o *Outgoing[T]) backUp(now, sent time.Time) {
 // Reroute makes everything due: the path that it took is broken. What the time-outs have grown to says nothing of the new path, which some
 // node on it may not know yet.
 func (o *Outgoing[T]) Reroute(now time.Time) {
-	o.backOff, o.spare = 0, 0
+	o.backOff = 0
 	for i := range o.entries {
 		e := &o.entries[i]
 		e.due, e.tries = !e.done, 0
@@ -254,7 +254,7 @@ func (o *Outgoing[T]) Reroute(now time.Time) {
 
 // Hasten makes everything due that was not sent just now: messages go another way from now on.
 func (o *Outgoing[T]) Hasten(now time.Time) {
-	o.backOff, o.spare = 0, 0
+	o.backOff = 0
 	for i := range o.entries {
 		e := &o.entries[i]
 		e.due, e.tries = !e.done && e.sent.Before(now), 0

@@ -88,17 +88,12 @@ func Every(members int) time.Duration {
 	return max(everyLeast, time.Duration(members)*time.Second/reportsMost)
 }
 
-// Clients is what a gateway counts.
-type Clients struct {
-	Connections int64
-	Delivered   uint64 // messages, ever
-}
-
 // state is what a report is made from.
 type state struct {
-	at      time.Time
-	view    core.View
-	clients Clients
+	at          time.Time
+	view        core.View
+	connections int64
+	delivered   uint64
 }
 
 // events are the differences between two views of one node, first what happened to links and nodes.
@@ -183,7 +178,7 @@ func compose(before, now *state, happened []Event) Report {
 	count := func(name string) float64 { return rate(before.view.Counters[name], v.Counters[name]) }
 	r.Rates = Rates{
 		Published: count("originated"), Relayed: count("relayed"), Arrived: count("delivered"), Resent: count("resent"),
-		Delivered: rate(before.clients.Delivered, now.clients.Delivered), Connections: now.clients.Connections,
+		Delivered: rate(before.delivered, now.delivered), Connections: now.connections,
 	}
 	for reason, n := range v.Dropped {
 		if some := rate(before.view.Dropped[reason], n); some > 0 {

@@ -116,7 +116,7 @@ func (n *node) Publish(_ context.Context, m channel.Message) error {
 }
 
 // run runs a reporter in a bubble while script happens.
-func run(t *testing.T, n *node, clients func() Clients, script func()) {
+func run(t *testing.T, n *node, clients func() (int64, uint64), script func()) {
 	synctest.Test(t, func(*testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		done := make(chan error)
@@ -133,7 +133,7 @@ func run(t *testing.T, n *node, clients func() Clients, script func()) {
 // Nothing is collected while nobody reads, not even after somebody did.
 func TestNobodyReads(t *testing.T) {
 	n := &node{}
-	run(t, n, func() Clients { return Clients{} }, func() {
+	run(t, n, func() (int64, uint64) { return 0, 0 }, func() {
 		time.Sleep(time.Minute)
 		n.with(func() {
 			if n.views != 0 {
@@ -157,7 +157,7 @@ func TestNobodyReads(t *testing.T) {
 func TestWhenReportsCome(t *testing.T) {
 	n := &node{wanted: true, view: core.View{Counters: map[string]uint64{}, Dropped: map[string]uint64{}}}
 	var delivered atomic.Uint64
-	run(t, n, func() Clients { return Clients{Connections: 3, Delivered: delivered.Load()} }, func() {
+	run(t, n, func() (int64, uint64) { return 3, delivered.Load() }, func() {
 		for range 80 { // 10 s
 			n.with(func() {
 				n.view.Counters = map[string]uint64{"relayed": n.view.Counters["relayed"] + 25}

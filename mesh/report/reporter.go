@@ -20,8 +20,9 @@ type Node interface {
 
 // Config is what a reporter needs.
 type Config struct {
-	Node    Node
-	Clients func() Clients
+	Node Node
+	// Clients is how many connections of clients are open, and the messages ever delivered to clients.
+	Clients func() (connections int64, delivered uint64)
 }
 
 // Run reports for as long as somebody reads, until ctx ends.
@@ -62,7 +63,7 @@ func (r *reporter) look(at time.Time) *Report {
 	if now.view, ok = r.cfg.Node.View(); !ok {
 		return nil
 	}
-	now.clients = r.cfg.Clients()
+	now.connections, now.delivered = r.cfg.Clients()
 	every := Every(len(now.view.Members) + 1)
 	if r.last == nil { // rates and events need two
 		r.last, r.told, r.due = now, now, at.Add(rand.N(every-everyLeast+1)) // who has just begun to read does not get all nodes' reports at once

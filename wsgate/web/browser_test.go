@@ -58,12 +58,21 @@ func await(t *testing.T, tab context.Context, expression string, args ...any) {
 	}
 }
 
-// openChat opens the chat in a new tab, as somebody.
-func openChat(t *testing.T, browser context.Context, addr, name string) context.Context {
+// openTab opens a tab, whose events it listens to.
+func openTab(t *testing.T, browser context.Context, listen func(event any)) context.Context {
 	t.Helper()
 	tab, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
-	err := chromedp.Listen(tab, func(event any) {
+	if err := chromedp.Listen(tab, listen); err != nil {
+		t.Fatal(err)
+	}
+	return tab
+}
+
+// openChat opens the chat in a new tab, as somebody.
+func openChat(t *testing.T, browser context.Context, addr, name string) context.Context {
+	t.Helper()
+	tab := openTab(t, browser, func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventExceptionThrown:
 			t.Errorf("%s: %s", name, e.ExceptionDetails.Text)
@@ -73,9 +82,6 @@ func openChat(t *testing.T, browser context.Context, addr, name string) context.
 			}
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	do(t, tab, chromedp.EmulateViewport(900, 640), chromedp.Navigate("http://"+addr+"/web/chat.html#room=tea&name="+name))
 	return tab
 }

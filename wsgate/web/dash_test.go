@@ -148,9 +148,7 @@ func (s *stage) site(t *testing.T, name string) int {
 // openPage opens an address in a new tab, in which nothing may go wrong.
 func openPage(t *testing.T, browser context.Context, url string) context.Context {
 	t.Helper()
-	tab, cancel := chromedp.NewContext(browser)
-	t.Cleanup(cancel)
-	err := chromedp.Listen(tab, func(event any) {
+	tab := openTab(t, browser, func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventExceptionThrown:
 			t.Errorf("page: %s %s", e.ExceptionDetails.Text, e.ExceptionDetails.Exception.Description)
@@ -164,9 +162,6 @@ func openPage(t *testing.T, browser context.Context, url string) context.Context
 			}
 		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	do(t, tab, chromedp.EmulateViewport(1440, 900), chromedp.Navigate(url))
 	return tab
 }

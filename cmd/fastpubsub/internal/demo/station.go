@@ -89,10 +89,7 @@ func (s *station) open() error {
 
 // report has the node tell on reserved channels what it sees, while somebody reads that.
 func (s *station) report(ctx context.Context) error {
-	return feed.Run(ctx, feed.Config{Node: s.node, Clients: func() feed.Clients {
-		stats := s.server.Stats()
-		return feed.Clients{Connections: stats.Connections, Delivered: stats.MessagesOut}
-	}})
+	return feed.Run(ctx, feed.Config{Node: s.node, Clients: s.server.Deliveries})
 }
 
 // unused frees what a node that will not run holds.
