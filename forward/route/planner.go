@@ -74,6 +74,9 @@ func (p *Planner) table() *Table {
 // Lost is the links that were no longer usable at some time between the last but one Compute and the last.
 func (p *Planner) Lost() []Pair { return p.left }
 
+// Losing reports whether links have been lost, as of the last Follow, that no Compute has taken into account.
+func (p *Planner) Losing() bool { return len(p.lost) > 0 }
+
 // Between is what the best path from a neighbor to another node costs, as of the last Follow or Compute; false if it is no neighbor or there is none.
 func (p *Planner) Between(neighbor, dst wire.NodeID) (cost uint32, ok bool) {
 	n, known := p.index[neighbor]

@@ -18,6 +18,7 @@ import (
 const (
 	spfPause      = 50 * time.Millisecond   // least time between two route computations
 	spfEach       = 20 * time.Microsecond   // or so much for each node, if that is more: ten times what one takes (route.BenchmarkLinkChange)
+	spfCalm       = 200 * time.Microsecond  // or so much, where no link was lost since: in a large mesh some cost always changes
 	politeness    = 2500 * time.Millisecond // how long the larger ID leaves the dialling to the smaller: a dial and its answer on the longest paths
 	dialFirst     = 500 * time.Millisecond  // pause after a first failed dial
 	dialMost      = 8 * time.Second
@@ -33,29 +34,31 @@ const (
 
 // Core is the control plane of one node as a pure state machine: events in, effects out, time as an argument. One goroutine owns it.
 type Core struct {
-	self    wire.NodeID
-	meta    wire.Meta // of this node
-	spot    spot      // where it says that it is
-	boot    uint64
-	key     ed25519.PrivateKey
-	rnd     *rand.Rand
-	peers   map[wire.NodeID]*peer
-	store   *recordStore
-	db      *route.Database
-	planner *route.Planner
-	table   *route.Table
-	index   *interest.Index
-	local   *interest.Local
-	pace    pace // of telling changes of it
-	prober  *latency.Prober
-	adverts *latency.Advertiser
-	links   []*peer                            // that have a link, working or not, by ID
-	wants   map[RecordKey]time.Time            // when a record was last asked for
-	asking  map[wire.NodeID][]wire.DigestEntry // what to ask nodes for at the end of the step
-	pushes  map[wire.NodeID][][]byte           // records to push to neighbours at the end of the step
-	news    map[wire.NodeID][]wire.DigestEntry // versions to tell neighbours of
-	newsAt  time.Time                          // when; zero: there are none
-	early   map[wire.NodeID]bool               // origins of records that came before there was a path from there
+	self       wire.NodeID
+	meta       wire.Meta // of this node
+	spot       spot      // where it says that it is
+	boot       uint64
+	key        ed25519.PrivateKey
+	rnd        *rand.Rand
+	peers      map[wire.NodeID]*peer
+	store      *recordStore
+	db         *route.Database
+	planner    *route.Planner
+	table      *route.Table
+	index      *interest.Index
+	local      *interest.Local
+	pace       pace // of telling changes of it
+	prober     *latency.Prober
+	probeAt    time.Time // when it is to be called next
+	probeStale bool      // some link of it has changed since that was asked
+	adverts    *latency.Advertiser
+	links      []*peer                            // that have a link, working or not, by ID
+	wants      map[RecordKey]time.Time            // when a record was last asked for
+	asking     map[wire.NodeID][]wire.DigestEntry // what to ask nodes for at the end of the step
+	pushes     map[wire.NodeID][][]byte           // records to push to neighbours at the end of the step
+	news       map[wire.NodeID][]wire.DigestEntry // versions to tell neighbours of
+	newsAt     time.Time                          // when; zero: there are none
+	early      map[wire.NodeID]bool               // origins of records that came before there was a path from there
 
 	fullMesh int                     // up to how many nodes all are linked
 	sparse   bool                    // they are not
@@ -178,6 +181,7 @@ func (c *Core) handle(now time.Time, e Event) {
 		c.dialEnded(now, e)
 	case Echoed:
 		if p := c.peers[e.Peer]; p != nil && p.link == e.Link {
+			c.probeStale = true
 			c.prober.Link(e.Peer).Echo(e.At, e.Seq, e.RTT)
 			c.costsDirty = true
 			c.do(SetRTT{e.Peer, c.prober.Link(e.Peer).Stats().SRTT})
@@ -224,7 +228,10 @@ func (c *Core) Next(now time.Time) time.Time {
 	}
 	earlier(c.sweepAt)
 	earlier(c.introAt)
-	earlier(c.prober.Next())
+	if c.probeStale {
+		c.probeAt, c.probeStale = c.prober.Next(), false
+	}
+	earlier(c.probeAt)
 	if t, ok := c.adverts.Next(); ok {
 		earlier(t)
 	}
@@ -245,16 +252,24 @@ func (c *Core) Next(now time.Time) time.Time {
 	return at
 }
 
-// spfDue is when routes may be computed again: computing is to take a small share of the time, however many nodes there are.
+// spfDue is when routes may be computed again: computing is to take a small share of the time, however many nodes there are. Links that are lost wait
+// least (compare RFC 8405, where the first changes after a calm do).
 func (c *Core) spfDue() time.Time {
-	return c.spfAt.Add(max(spfPause, time.Duration(c.db.Len())*spfEach))
+	each := spfCalm
+	if c.planner.Losing() {
+		each = spfEach
+	}
+	return c.spfAt.Add(max(spfPause, time.Duration(c.db.Len())*each))
 }
 
 // computeRoutes recomputes the table at the first change, and then no earlier than spfDue.
 func (c *Core) computeRoutes(now time.Time) {
+	if c.routesDirty {
+		c.followLinks() // shows whether some are lost
+	}
 	if c.routesDirty && !now.Before(c.spfDue()) {
 		before := c.table
-		c.linksDirty, c.moved = false, true
+		c.moved = true
 		c.table = c.planner.Compute(c.db)
 		c.noteBroken(now, before)
 		c.noteReached(now)

@@ -147,6 +147,7 @@ func (c *Core) linkOpened(now time.Time, e LinkOpened) {
 	if p.link > e.Link {
 		return // the report of the link that replaced this one came first
 	}
+	c.probeStale = true
 	switch {
 	case p.link != 0 && e.Renews && p.linkBoot == e.Boot:
 		c.prober.Link(p.id).Renewed(now) // the path is the same, and so what is known of it holds
@@ -198,6 +199,7 @@ func (c *Core) dropLink(now time.Time, p *peer) {
 	if p.link == 0 {
 		return
 	}
+	c.probeStale = true
 	c.prober.Remove(p.id)
 	p.link = 0
 	if at, found := c.linkAt(p); found {
@@ -344,6 +346,7 @@ func (c *Core) noteActivity(e Activity) {
 	if p == nil || p.link != e.Link {
 		return
 	}
+	c.probeStale = true
 	link := c.prober.Link(e.Peer)
 	link.Heard(e.Heard)
 	if !e.Used.IsZero() {
@@ -356,6 +359,7 @@ func (c *Core) noteActivity(e Activity) {
 // broken often comes up all the same where no route leads to its node: after a stall or an outage of all its links a node would be cut off for
 // longer than messages live.
 func (c *Core) measure(now time.Time) {
+	c.probeStale = true
 	for _, p := range c.links {
 		if !p.up {
 			if _, reachable := c.table.Lookup(p.id); !reachable {

@@ -18,9 +18,12 @@ type RecordKey struct {
 }
 
 // recordChain is a whole record and its deltas, versions ascending.
-type recordChain struct{ records []wire.Record }
+type recordChain struct {
+	newest  wire.Stamp // of the last: what is asked for most often, at hand without it
+	records []wire.Record
+}
 
-func (c *recordChain) stamp() wire.Stamp { return c.records[len(c.records)-1].Stamp() }
+func (c *recordChain) stamp() wire.Stamp { return c.newest }
 
 // verdict is what became of a record that came.
 type verdict int
@@ -44,13 +47,13 @@ func (s *recordStore) accept(r wire.Record) verdict {
 		return stale
 	}
 	if r.Base == 0 {
-		s.entries[key] = &recordChain{records: []wire.Record{r}}
+		s.entries[key] = &recordChain{r.Stamp(), []wire.Record{r}}
 		return applied
 	}
 	if chain == nil || chain.stamp() != (wire.Stamp{Boot: r.Boot, Version: r.Base}) || len(chain.records) > maxChain {
 		return gap
 	}
-	chain.records = append(chain.records, r)
+	chain.newest, chain.records = r.Stamp(), append(chain.records, r)
 	return applied
 }
 

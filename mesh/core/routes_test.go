@@ -324,3 +324,34 @@ func TestBadBodies(t *testing.T) {
 		t.Errorf("notices %v", n)
 	}
 }
+
+// In a large mesh some cost always changes: routes by it may wait, those around a lost link do not.
+func TestLostLinksComputeSooner(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(3)
+	const nodes = 1000
+	for i := range wire.NodeID(nodes) {
+		r.c.db.Set(i+1, []route.Link{{To: (i+1)%nodes + 1, Cost: 1000}, {To: (i+nodes-1)%nodes + 1, Cost: 1000}})
+	}
+	change := func(links ...route.Link) time.Duration {
+		r.c.db.Set(1, links)
+		r.c.routesDirty, r.c.linksDirty = true, true
+		r.step()
+		return r.c.spfDue().Sub(r.c.spfAt)
+	}
+	r.now = r.now.Add(nodes * spfCalm)
+	change(route.Link{To: 2, Cost: 1000}, route.Link{To: nodes, Cost: 1000})
+	if r.c.routesDirty {
+		t.Fatal("routes are not computed at the first change after a calm")
+	}
+	if cost := change(route.Link{To: 2, Cost: 2000}, route.Link{To: nodes, Cost: 1000}); cost < nodes*spfCalm || !r.c.routesDirty {
+		t.Errorf("a cost that changed waits %v, want %v", cost, nodes*spfCalm)
+	}
+	if lost := change(route.Link{To: 2, Cost: 2000}); lost > spfPause {
+		t.Errorf("a lost link waits %v, want %v", lost, spfPause)
+	}
+	r.pass(spfPause)
+	if r.c.routesDirty || r.c.planner.Losing() {
+		t.Error("a lost link is not in the routes after the pause")
+	}
+}

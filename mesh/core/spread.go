@@ -16,6 +16,7 @@ const (
 	strangerBytesMost = 32 << 20               // of records of nodes that are not active
 	wantsMost         = 4096                   // records asked for within wantAgain
 	vouchTime         = strangerKept / 4       // how long records of a node that is gone are handed out
+	apartMost         = 2                      // neighbours that no path leads to, which a record is pushed to
 	newsPause         = 100 * time.Millisecond // how long news for neighbours gathers: what was pushed is to be there first
 )
 
@@ -53,13 +54,11 @@ func (c *Core) take(now time.Time, r wire.Record) verdict {
 	}
 	key := RecordKey{r.Origin, r.Kind}
 	_, known := c.store.entries[key]
-	before := c.runOf(p)
+	later := p.active() && r.Kind == wire.RecordLinks && r.Boot > c.runOf(p)
 	got := c.store.accept(r)
 	if got == applied {
-		c.bootsDirty = c.bootsDirty || !known // the data plane is to have its key
-		if p.active() && c.runOf(p) > before {
-			c.bootsDirty, c.usableDirty = true, true
-		}
+		c.bootsDirty = c.bootsDirty || !known || later // the data plane is to have its key, and its run
+		c.usableDirty = c.usableDirty || later
 		delete(c.wants, key)
 		if p.active() {
 			c.use(c.store.entries[key].records[len(c.store.entries[key].records)-1:])
@@ -132,27 +131,45 @@ func (c *Core) spread(now time.Time, r wire.Record, from wire.NodeID) {
 	}
 }
 
-// pushOn pushes records of a node on, at the end of the step; false if no path is known from there, and so nobody whom this node is to push to. A neighbour
-// that no path leads to either gets everything: nobody else may reach it. All neighbours get what is this node's own: when links break, others' paths may not
-// be what they seem.
+// pushOn pushes records of a node on, at the end of the step; false if no path is known from there, and so nobody whom this node is to push to. Some
+// neighbours that no path leads to get everything too: nobody else may reach them. All neighbours get what is this node's own: when links break, others'
+// paths may not be what they seem.
 func (c *Core) pushOn(origin, from wire.NodeID, raws ...[]byte) (reached bool) {
 	c.followLinks()
 	onward, reached := c.planner.Onward(origin)
+	var apart []*peer
 	for _, p := range c.links {
 		if !p.up || p.id == from || p.id == origin {
 			continue
 		}
-		if _, is := slices.BinarySearch(onward, p.id); is || origin == c.self || !c.planner.Reaches(p.id) {
+		if _, is := slices.BinarySearch(onward, p.id); is || origin == c.self {
 			c.pushes[p.id] = append(c.pushes[p.id], raws...)
+		} else if !c.planner.Reaches(p.id) {
+			apart = append(apart, p)
 		}
 	}
+	for _, p := range c.someApart(origin, apart) {
+		c.pushes[p.id] = append(c.pushes[p.id], raws...)
+	}
 	return reached
+}
+
+// someApart are those of the neighbours that no path leads to that get an origin's records at once, for each origin others. Where a whole mesh begins,
+// all are such, and would get each record from every neighbour: the others get news of it, as do those that other nodes bring it to (backs), and ask one.
+func (c *Core) someApart(origin wire.NodeID, apart []*peer) []*peer {
+	if len(apart) <= apartMost {
+		return apart
+	}
+	slices.SortFunc(apart, func(a, b *peer) int {
+		return cmp.Or(cmp.Compare(newsRank(origin, a.id, c.self), newsRank(origin, b.id, c.self)), byID(a, b))
+	})
+	return apart[:apartMost]
 }
 
 // followLinks brings the distances up to date, where a link has changed.
 func (c *Core) followLinks() {
 	if c.linksDirty {
-		c.linksDirty, c.moved = false, true
+		c.linksDirty = false
 		c.planner.Follow(c.db)
 	}
 }
@@ -163,15 +180,20 @@ func (c *Core) spreadEarly() {
 		return
 	}
 	c.moved = false
-	for _, origin := range slices.Sorted(maps.Keys(c.early)) {
+	var reached []wire.NodeID
+	for origin := range c.early {
+		if c.planner.Reaches(origin) {
+			reached = append(reached, origin)
+		}
+	}
+	slices.Sort(reached)
+	for _, origin := range reached {
 		var raws [][]byte
 		for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
 			raws = append(raws, c.store.since(RecordKey{origin, kind}, wire.Stamp{})...)
 		}
-		if _, reached := c.planner.Onward(origin); reached || len(raws) == 0 {
-			c.pushOn(origin, 0, raws...)
-			delete(c.early, origin)
-		}
+		c.pushOn(origin, 0, raws...)
+		delete(c.early, origin)
 	}
 }
 

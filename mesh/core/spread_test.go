@@ -424,3 +424,38 @@ func TestExchangeTakesNeighboursInTurn(t *testing.T) {
 		t.Errorf("sums to %v", to)
 	}
 }
+
+// Where no path leads to any neighbour, as when a whole mesh begins, some of them get a record and all others news of it.
+func TestNeighboursApartShare(t *testing.T) {
+	r := newRig(t, 2)
+	for _, i := range []int{1, 3, 4, 5, 6} {
+		r.up(i)
+	}
+	picked := map[wire.NodeID]int{}
+	for origin := range 2 {
+		a := r.author(7*origin, 1)
+		record := a.links(100, r.id(3))
+		pushed := map[wire.NodeID]bool{}
+		for _, f := range frames(r.step(r.records(3, record)), wire.KindRecords) {
+			pushed[f.To] = true
+			picked[f.To]++
+		}
+		if len(pushed) != apartMost || pushed[r.id(3)] {
+			t.Fatalf("pushed to %d neighbours, want %d and not to whom it came from", len(pushed), apartMost)
+		}
+		told := map[wire.NodeID]bool{}
+		for _, f := range frames(r.passed(newsPause), wire.KindNews) {
+			if d := digestOf(t, f.Frame); slices.Contains(d.Entries, wire.DigestEntry{Origin: record.Origin, Kind: record.Kind, Stamp: record.Stamp()}) {
+				told[f.To] = true
+			}
+		}
+		for _, i := range []int{1, 4, 5, 6} {
+			if pushed[r.id(i)] == told[r.id(i)] {
+				t.Errorf("node %d: pushed to %v, told %v; want one of both", i, pushed[r.id(i)], told[r.id(i)])
+			}
+		}
+	}
+	if len(picked) == apartMost {
+		t.Error("the records of two origins went to the same neighbours")
+	}
+}
