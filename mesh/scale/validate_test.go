@@ -35,44 +35,37 @@ func sites(t testing.TB) *scale.Sites {
 	return scale.SitesOf(m)
 }
 
-// figures are what is measured of both.
-type figures struct {
-	formed time.Duration   // until every node of a mesh that joins through one has a route to every other
-	idle   float64         // bytes per second and node on the wire, when all is at rest
-	swim   float64         // of these, SWIM's packets
-	spread []time.Duration // until a node knows that all know of its new interest
-	joined []time.Duration // until a new node and all others have routes to each other
-	cut    []time.Duration // until no node's route takes a link that was cut
+// rehearsal is what both are put through.
+func rehearsal(t testing.TB, n int) scale.Rehearsal {
+	t.Helper()
+	const joins = 2
+	return scale.Rehearsal{
+		Nodes: n, Subscriptions: 4, Cuts: 6, Joins: joins, Every: 100 * time.Millisecond, Settle: 15 * time.Second, Rest: 40 * time.Second,
+		Delay: sites(t).Draw(n+joins, 5),
+	}
 }
 
-const (
-	startEvery = 100 * time.Millisecond
-	validJoins = 2
-	validCuts  = 6
-	validSubs  = 4
-	rest       = 40 * time.Second
-	settle     = 15 * time.Second
-	poll       = 20 * time.Millisecond
-)
+const poll = 20 * time.Millisecond
 
 // reality measures real nodes: memberlist, QUIC and all, in a bubble.
-func reality(t *testing.T, n int, delay scale.Delay) (f figures) {
+func reality(t *testing.T, play scale.Rehearsal) (f scale.Figures) {
+	n := play.Nodes
 	synctest.Test(t, func(t *testing.T) {
 		net := simnet.New(simnet.Config{Seed: 11})
-		r := &real{t: t, net: net, delay: delay}
+		r := &real{t: t, net: net, delay: play.Delay}
 		began := time.Now()
 		for i := range n {
 			r.start(i)
-			time.Sleep(startEvery + 313*time.Nanosecond)
+			time.Sleep(play.Every + 313*time.Nanosecond)
 		}
 		r.until(time.Minute, func() bool { return r.routed(n) })
-		f.formed = time.Since(began)
-		time.Sleep(settle)
+		f.Formed = time.Since(began)
+		time.Sleep(play.Settle)
 		before, swim := r.bytes()
-		time.Sleep(rest)
+		time.Sleep(play.Rest)
 		after, swimAfter := r.bytes()
-		f.idle, f.swim = float64(after-before)/rest.Seconds()/float64(n), float64(swimAfter-swim)/rest.Seconds()/float64(n)
-		for k := range validSubs {
+		f.Idle, f.SWIM = float64(after-before)/play.Rest.Seconds()/float64(n), float64(swimAfter-swim)/play.Rest.Seconds()/float64(n)
+		for k := range play.Subscriptions {
 			p, err := channel.ParsePattern(fmt.Sprint("s.", k))
 			if err != nil {
 				t.Fatal(err)
@@ -80,18 +73,18 @@ func reality(t *testing.T, n int, delay scale.Delay) (f figures) {
 			at, done := time.Now(), make(chan time.Duration, 1)
 			r.nodes[k].SetInterest("t", p, true)
 			r.nodes[k].AfterSpread(func() { done <- time.Since(at) })
-			f.spread = append(f.spread, <-done)
+			f.Spread = append(f.Spread, <-done)
 			time.Sleep(time.Second)
 		}
-		for k := range validCuts {
-			a, b := k%(n/2), n-1-k%(n/2)
+		for k := range play.Cuts {
+			a, b := play.CutOf(k)
 			net.Cut(ipOf(a), ipOf(b))
-			f.cut = append(f.cut, r.until(20*time.Second, func() bool { return !r.uses(a, b) }))
+			f.Cut = append(f.Cut, r.until(20*time.Second, func() bool { return !r.uses(a, b) }))
 			time.Sleep(time.Second)
 		}
-		for k := range validJoins {
+		for k := range play.Joins {
 			r.start(n + k)
-			f.joined = append(f.joined, r.until(time.Minute, func() bool { return r.routed(n + k + 1) }))
+			f.Joined = append(f.Joined, r.until(time.Minute, func() bool { return r.routed(n + k + 1) }))
 			time.Sleep(time.Second)
 		}
 		for _, stop := range r.stops {
@@ -196,54 +189,6 @@ func (r *real) bytes() (all, swim uint64) {
 	return all, swim
 }
 
-// model measures the same of simulated nodes.
-func model(n int, delay scale.Delay, seed uint64) (f figures) {
-	w := scale.New(scale.Config{Nodes: n + validJoins, Seed: seed, Delay: delay, Jitter: 0.01})
-	until := func(holds func() bool) time.Duration {
-		began := w.Now()
-		for !holds() && w.Now()-began < time.Minute {
-			w.Run(poll)
-		}
-		return w.Now() - began
-	}
-	for i := range n {
-		if i == 0 {
-			w.Start(i)
-		} else {
-			w.Start(i, 0)
-		}
-		w.Run(startEvery)
-	}
-	f.formed = time.Duration(n)*startEvery + until(func() bool { return w.Routed(n) })
-	w.Run(settle)
-	before, _ := w.Cost()
-	w.Run(rest)
-	after, _ := w.Cost()
-	d := after.Minus(before)
-	f.idle, f.swim = float64(d.Total())/rest.Seconds()/float64(n), float64(d.Bytes[scale.SWIM])/rest.Seconds()/float64(n)
-	for k := range validSubs {
-		var took time.Duration
-		at := w.Now()
-		w.Subscribe(k, fmt.Sprint("s.", k), true)
-		w.AfterSpread(k, func() { took = w.Now() - at })
-		until(func() bool { return took > 0 })
-		f.spread = append(f.spread, took)
-		w.Run(time.Second)
-	}
-	for k := range validCuts {
-		a, b := k%(n/2), n-1-k%(n/2)
-		w.Cut(a, b)
-		f.cut = append(f.cut, until(func() bool { return !w.Uses(a, b) }))
-		w.Run(time.Second)
-	}
-	for k := range validJoins {
-		w.Start(n+k, 0)
-		f.joined = append(f.joined, until(func() bool { return w.Routed(n + k + 1) }))
-		w.Run(time.Second)
-	}
-	return f
-}
-
 // The model says what real nodes do: how long things take, and what goes over the wire. That is what licenses its figures for meshes that no test can run
 // for real. FASTPUBSUB_SCALE_VALIDATE=200 compares larger ones; 50 to 200 have been.
 func TestModelAgreesWithRealNodes(t *testing.T) {
@@ -255,29 +200,34 @@ func TestModelAgreesWithRealNodes(t *testing.T) {
 		}
 		n = given
 	}
-	delay := sites(t).Draw(n+validJoins, 5)
+	play := rehearsal(t, n)
 	began := time.Now()
-	m := model(n, delay, 1)
-	for seed := range uint64(3) { // what few nodes happen to compare in so short a time differs by a tenth
-		m.idle += (model(n, delay, seed+2).idle - m.idle) / float64(seed+2)
+	var m scale.Figures
+	idle := 0.0
+	const seeds = 4 // what few nodes happen to compare in so short a time differs by a tenth
+	for seed := range uint64(seeds) {
+		play.Seed = seeds - seed
+		m = play.Run()
+		idle += m.Idle / seeds
 	}
+	m.Idle = idle
 	t.Logf("model in %v", time.Since(began))
 	began = time.Now()
-	r := reality(t, n, delay)
+	r := reality(t, play)
 	t.Logf("real nodes in %v", time.Since(began))
-	agree(t, "formed", m.formed.Seconds(), r.formed.Seconds(), 0.5)
-	agree(t, "idle B/s", m.idle, r.idle, 0.3)
-	agree(t, "swim B/s", m.swim, r.swim, 0.3)
+	agree(t, "formed", m.Formed.Seconds(), r.Formed.Seconds(), 0.5)
+	agree(t, "idle B/s", m.Idle, r.Idle, 0.3)
+	agree(t, "swim B/s", m.SWIM, r.SWIM, 0.3)
 	for _, c := range []struct {
 		what        string
 		model, real []time.Duration
-	}{{"spread", m.spread, r.spread}, {"joined", m.joined, r.joined}} {
+	}{{"spread", m.Spread, r.Spread}, {"joined", m.Joined, r.Joined}} {
 		t.Logf("%s: model %v, real %v", c.what, c.model, c.real)
 		agree(t, c.what+" median s", middle(c.model), middle(c.real), 0.6)
 	}
 	// When an idle link is asked next is anywhere in its interval, and the cuts are few.
-	t.Logf("cut: model %v, real %v", m.cut, r.cut)
-	if off := mean(m.cut) - mean(r.cut); off > 1.5 || off < -1.5 {
+	t.Logf("cut: model %v, real %v", m.Cut, r.Cut)
+	if off := mean(m.Cut) - mean(r.Cut); off > 1.5 || off < -1.5 {
 		t.Errorf("a cut is found %.1f s later in the model", off)
 	}
 }

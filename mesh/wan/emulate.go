@@ -22,6 +22,7 @@ type Delays interface {
 // Stats tell what an Emulator did so far. Packets that pass without emulation are not counted.
 type Stats struct {
 	Sent      uint64 // packets written between sites
+	SentBytes uint64 // their payloads
 	Delivered uint64 // packets handed to the kernel at their time
 
 	// Packets dropped, by reason.

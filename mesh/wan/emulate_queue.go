@@ -41,6 +41,7 @@ func (e *Emulator) accept(p *parcel) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.stats.Sent++
+	e.stats.SentBytes += uint64(p.size)
 	now := time.Now()
 	due, fate := e.paths.send(now, p.from.site, p.toSite)
 	switch {

@@ -127,12 +127,12 @@ func TestEmulatorUnspecifiedAddress(t *testing.T) {
 	if _, err := a.WriteTo([]byte("x"), to); err != nil {
 		t.Fatal(err)
 	}
-	wantStats(t, e, Stats{Sent: 1})
+	wantStats(t, e, Stats{Sent: 1, SentBytes: 1})
 	elapse(e)
 	if n, _, err := b.ReadFrom(make([]byte, 10)); n != 1 || err != nil {
 		t.Fatalf("read %d bytes, %v", n, err)
 	}
-	wantStats(t, e, Stats{Sent: 1, Delivered: 1})
+	wantStats(t, e, Stats{Sent: 1, SentBytes: 1, Delivered: 1})
 }
 
 // elapse does what the scheduler would do in two hours. Delays of an hour leave it to the test when that is.
@@ -145,10 +145,10 @@ func TestEmulatedFaults(t *testing.T) {
 		fault, undo func(*Emulator)
 		want        Stats
 	}{
-		{"block", func(e *Emulator) { e.Block(0, 1, true) }, func(e *Emulator) { e.Block(1, 0, false) }, Stats{Sent: 3, Delivered: 1, Blocked: 2}},
-		{"kill the sender", func(e *Emulator) { e.Kill(0) }, func(e *Emulator) { e.Revive(0) }, Stats{Sent: 3, Delivered: 1, Blocked: 2}},
-		{"kill the receiver", func(e *Emulator) { e.Kill(1) }, (*Emulator).Heal, Stats{Sent: 3, Delivered: 1, Blocked: 2}},
-		{"lose", func(e *Emulator) { e.SetLoss(0, 1, 1) }, func(e *Emulator) { e.SetLoss(0, 1, 0) }, Stats{Sent: 3, Delivered: 2, Lost: 1}},
+		{"block", func(e *Emulator) { e.Block(0, 1, true) }, func(e *Emulator) { e.Block(1, 0, false) }, Stats{Sent: 3, SentBytes: 21, Delivered: 1, Blocked: 2}},
+		{"kill the sender", func(e *Emulator) { e.Kill(0) }, func(e *Emulator) { e.Revive(0) }, Stats{Sent: 3, SentBytes: 21, Delivered: 1, Blocked: 2}},
+		{"kill the receiver", func(e *Emulator) { e.Kill(1) }, (*Emulator).Heal, Stats{Sent: 3, SentBytes: 21, Delivered: 1, Blocked: 2}},
+		{"lose", func(e *Emulator) { e.SetLoss(0, 1, 1) }, func(e *Emulator) { e.SetLoss(0, 1, 0) }, Stats{Sent: 3, SentBytes: 21, Delivered: 2, Lost: 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := emulate(t, square{2, time.Hour, 0})
@@ -176,7 +176,7 @@ func TestEmulatedFaults(t *testing.T) {
 func TestEmulatorWithoutPath(t *testing.T) {
 	e := emulate(t, line{})
 	send(t, open(t, e, 0), open(t, e, 2), "x")
-	wantStats(t, e, Stats{Sent: 1, Blocked: 1})
+	wantStats(t, e, Stats{Sent: 1, SentBytes: 1, Blocked: 1})
 }
 
 // A killed site hears and reaches nobody, known or not.
@@ -258,7 +258,7 @@ func TestClosedSocketLingers(t *testing.T) {
 	send(t, third, b, "restarted")
 	elapse(e)
 	want(t, b, "restarted", third)
-	wantStats(t, e, Stats{Sent: 3, Delivered: 2, Failed: 1})
+	wantStats(t, e, Stats{Sent: 3, SentBytes: 23, Delivered: 2, Failed: 1})
 	third.Close() // with nothing under way
 	wantShut(third)
 }

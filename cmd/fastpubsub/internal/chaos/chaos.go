@@ -111,7 +111,7 @@ func Run(ctx context.Context, cfg Config) error {
 	results, err := c.playAll(ctx)
 	for _, r := range results {
 		if err == nil && r.broken() {
-			err = fmt.Errorf("%w by drill %s; logs are in %s", ErrBroken, r.Drill, c.dir)
+			err = fmt.Errorf("%w by drill %s; logs are in %s", ErrBroken, r.Drill, c.Dir)
 		}
 	}
 	return errors.Join(err, c.close(err), report(cfg, results))
@@ -165,13 +165,13 @@ func (c *cluster) play(ctx context.Context, d drill) (Result, error) {
 	counts, losses, gap, samples := c.ledger.end()
 	r := Result{Drill: d.name, What: what, Counts: counts, Losses: losses, Gap: millis(gap), Recovery: millis(recovery)}
 	for i, l := range r.Losses {
-		r.Losses[i].From, r.Losses[i].To = c.nodes[l.from].name, c.nodes[l.to].name
+		r.Losses[i].From, r.Losses[i].To = c.Nodes[l.from].Name, c.Nodes[l.to].Name
 	}
 	if len(samples) > 0 {
 		r.P50, r.P99 = millis(samples[len(samples)/2]), millis(samples[len(samples)*99/100])
 	}
-	for _, n := range c.nodes {
-		r.Memory = max(r.Memory, float64(n.memory())/1e6)
+	for _, n := range c.Nodes {
+		r.Memory = max(r.Memory, float64(n.Memory())/1e6)
 	}
 	return r, nil
 }

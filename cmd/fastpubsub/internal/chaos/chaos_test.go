@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/fleet"
 )
 
 func TestConfig(t *testing.T) {
@@ -32,7 +34,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestCast(t *testing.T) {
-	c := cluster{cfg: Config{Channels: 50}, nodes: make([]*node, 5)}
+	c := cluster{cfg: Config{Channels: 50}, Fleet: &fleet.Fleet{Nodes: make([]*fleet.Node, 5)}}
 	c.cast(rand.New(rand.NewPCG(1, 1)))
 	for channel := range c.from {
 		all := slices.Concat(c.from[channel], c.to[channel])

@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/fleet"
 	"github.com/fastpubsub/fastpubsub/mesh/trust"
 	"github.com/fastpubsub/fastpubsub/mesh/wan"
 	"github.com/fastpubsub/fastpubsub/wsgate/client"
@@ -20,14 +16,11 @@ import (
 
 // cluster is the processes, the network between them, and the traffic.
 type cluster struct {
+	*fleet.Fleet
+
 	cfg      Config
-	matrix   *wan.Matrix
-	emulator *wan.Emulator
-	relay    *wan.Relay
-	nodes    []*node
 	ledger   *ledger
 	secret   trust.Secret
-	dir      string
 	from, to [][]int // by channel: sites of publishers and subscribers
 	clients  []*client.Client
 	group    sync.WaitGroup // publishers
@@ -40,23 +33,18 @@ type cluster struct {
 
 // newCluster starts all nodes, connects clients and waits until every flow flows.
 func newCluster(ctx context.Context, cfg Config, matrix *wan.Matrix) (c *cluster, err error) {
-	c = &cluster{cfg: cfg, matrix: matrix, ledger: newLedger(matrix.Len()), secret: trust.NewSecret(), resumed: make(chan struct{})}
+	c = &cluster{cfg: cfg, ledger: newLedger(matrix.Len()), secret: trust.NewSecret(), resumed: make(chan struct{})}
+	c.Fleet, err = fleet.New(fleet.Config{Names: matrix.Names(), Delays: matrix, Seed: cfg.Seed, Secret: c.secret, Over: over})
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close(err))
 		}
 	}()
-	if c.dir, err = os.MkdirTemp("", "fastpubsub-chaos-"); err != nil {
-		return c, err
-	}
-	if c.emulator, err = wan.NewEmulator(matrix, cfg.Seed); err != nil {
-		return c, err
-	}
-	if err := c.place(); err != nil {
-		return c, err
-	}
-	for _, n := range c.nodes {
-		if err := errors.Join(n.start(), n.ready(ctx)); err != nil {
+	for _, n := range c.Nodes {
+		if err := errors.Join(n.Start(), n.Ready(ctx)); err != nil {
 			return c, err
 		}
 	}
@@ -65,57 +53,24 @@ func newCluster(ctx context.Context, cfg Config, matrix *wan.Matrix) (c *cluster
 		return c, err
 	}
 	if c.recovered(ctx, c.ledger.now(), settlePatience) < 0 {
-		return c, fmt.Errorf("%w: not every subscriber hears every publisher after %v; logs are in %s", ErrBroken, settlePatience, c.dir)
+		return c, fmt.Errorf("%w: not every subscriber hears every publisher after %v; logs are in %s", ErrBroken, settlePatience, c.Dir)
 	}
 	return c, nil
 }
 
-// place gives every site addresses and a directory.
-func (c *cluster) place() error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
+// over is the site through which a node joins: the first needs one for when it comes back.
+func over(site int) int {
+	if site == 0 {
+		return 1
 	}
-	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	var listens []netip.AddrPort
-	for i, name := range c.matrix.Names() {
-		udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			return err
-		}
-		tcp, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			return errors.Join(err, udp.Close())
-		}
-		n := &node{
-			name: name, program: program, http: web, dir: filepath.Join(c.dir, fmt.Sprint(i)),
-			listen: udp.LocalAddr().String(), gate: tcp.Addr().String(),
-		}
-		listens = append(listens, udp.LocalAddr().(*net.UDPAddr).AddrPort())
-		if err := errors.Join(udp.Close(), tcp.Close(), os.Mkdir(n.dir, 0o700), n.hold([]trust.Secret{c.secret})); err != nil {
-			return err
-		}
-		c.nodes = append(c.nodes, n)
-	}
-	if c.relay, err = wan.NewRelay(c.emulator, listens); err != nil {
-		return err
-	}
-	for i, n := range c.nodes {
-		n.door = c.relay.Door(i).String()
-		if i > 0 {
-			n.join = []string{c.relay.Door((i - 1) / 2).String()}
-		} else {
-			n.join = []string{c.relay.Door(1).String()} // for when it comes back
-		}
-	}
-	return nil
+	return (site - 1) / 2
 }
 
 // cast chooses who publishes and who subscribes to what.
 func (c *cluster) cast(rnd *rand.Rand) {
-	publishers, subscribers := min(2, len(c.nodes)-1), min(3, len(c.nodes)-1)
+	publishers, subscribers := min(2, len(c.Nodes)-1), min(3, len(c.Nodes)-1)
 	for range c.cfg.Channels {
-		sites := rnd.Perm(len(c.nodes))
+		sites := rnd.Perm(len(c.Nodes))
 		c.from = append(c.from, sites[:publishers])
 		c.to = append(c.to, sites[publishers:min(publishers+subscribers, len(sites))])
 	}
@@ -125,7 +80,7 @@ func channelName(number int) string { return fmt.Sprint("chaos.", number) }
 
 // connect opens two clients at every node, which come back by themselves, and starts to publish.
 func (c *cluster) connect(ctx context.Context) error {
-	for site, n := range c.nodes {
+	for site, n := range c.Nodes {
 		subscriber, err := c.dial(ctx, n, func(m client.Message) { c.ledger.receive(site, m.Payload) })
 		if err != nil {
 			return err
@@ -142,7 +97,7 @@ func (c *cluster) connect(ctx context.Context) error {
 		}
 	}
 	ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
-	for site, n := range c.nodes {
+	for site, n := range c.Nodes {
 		publisher, err := c.dial(ctx, n, nil)
 		if err != nil {
 			return err
@@ -152,13 +107,13 @@ func (c *cluster) connect(ctx context.Context) error {
 	return nil
 }
 
-func (c *cluster) dial(ctx context.Context, n *node, handler func(client.Message)) (*client.Client, error) {
+func (c *cluster) dial(ctx context.Context, n *fleet.Node, handler func(client.Message)) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if handler == nil {
 		handler = func(client.Message) {}
 	}
-	one, err := client.Dial(ctx, client.Config{URL: "ws://" + n.gate + "/ws", Handler: handler, Reconnect: true})
+	one, err := client.Dial(ctx, client.Config{URL: "ws://" + n.Gate + "/ws", Handler: handler, Reconnect: true})
 	if err == nil {
 		c.clients = append(c.clients, one)
 	}
@@ -259,25 +214,13 @@ func (c *cluster) close(cause error) error {
 		c.stop()
 	}
 	c.resume()
-	for _, n := range c.nodes {
-		n.kill()
-	}
 	var group sync.WaitGroup
 	for _, one := range c.clients {
 		group.Go(func() { _ = one.Close() })
 	}
 	c.group.Wait()
 	group.Wait()
-	if c.relay != nil {
-		c.relay.Close()
-	}
-	if c.emulator != nil {
-		c.emulator.Close()
-	}
-	if cause != nil {
-		return nil
-	}
-	return os.RemoveAll(c.dir)
+	return c.Close(cause != nil)
 }
 
 // sleep waits for a time or the end of ctx.

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/fleet"
 	"github.com/fastpubsub/fastpubsub/mesh/trust"
 )
 
@@ -66,12 +68,12 @@ func drills() []drill {
 // busiest is the node that most routes pass as a relay, and the pair of nodes whose link carried most messages.
 func (c *cluster) busiest(ctx context.Context) (relay int, link [2]int, err error) {
 	sites := map[string]int{}
-	for i, n := range c.nodes {
-		sites[n.name] = i
+	for i, n := range c.Nodes {
+		sites[n.Name] = i
 	}
 	passed, carried := map[int]int{}, map[[2]int]uint64{}
-	for i, n := range c.nodes {
-		s, err := n.look(ctx)
+	for i, n := range c.Nodes {
+		s, err := look(ctx, n)
 		if err != nil {
 			return 0, link, err
 		}
@@ -103,18 +105,18 @@ func playKill(ctx context.Context, c *cluster) (string, time.Duration, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	n := c.nodes[site]
-	n.kill()
+	n := c.Nodes[site]
+	n.Kill()
 	c.ledger.died(site) // not before: what it still delivers is of the old run
 	sleep(ctx, downTime)
 	recovery, err := c.revive(ctx, site)
-	return "kill -9 " + n.name, recovery, err
+	return "kill -9 " + n.Name, recovery, err
 }
 
 // revive starts a site's node again and waits until all hear it and it hears all.
 func (c *cluster) revive(ctx context.Context, site int) (time.Duration, error) {
 	began := c.ledger.now()
-	if err := c.nodes[site].start(); err != nil {
+	if err := c.Nodes[site].Start(); err != nil {
 		return 0, err
 	}
 	return c.recovered(ctx, began, settlePatience), nil
@@ -126,15 +128,15 @@ func playBlock(ctx context.Context, c *cluster, both bool) (string, time.Duratio
 		return "", 0, err
 	}
 	set := func(blocked bool) {
-		c.emulator.BlockOneWay(link[0], link[1], blocked)
+		c.Emulator.BlockOneWay(link[0], link[1], blocked)
 		if both {
-			c.emulator.BlockOneWay(link[1], link[0], blocked)
+			c.Emulator.BlockOneWay(link[1], link[0], blocked)
 		}
 	}
 	set(true)
 	sleep(ctx, blockTime)
 	set(false)
-	what := "blocked " + c.nodes[link[0]].name + " > " + c.nodes[link[1]].name
+	what := "blocked " + c.Nodes[link[0]].Name + " > " + c.Nodes[link[1]].Name
 	if both {
 		what += ", both ways"
 	}
@@ -146,18 +148,18 @@ func playSlow(ctx context.Context, c *cluster) (string, time.Duration, error) {
 	if err != nil {
 		return "", 0, err
 	}
-	c.emulator.SetExtra(link[0], link[1], slowBy)
+	c.Emulator.SetExtra(link[0], link[1], slowBy)
 	sleep(ctx, slowTime)
-	c.emulator.SetExtra(link[0], link[1], 0)
-	return fmt.Sprintf("%v more between %s and %s", slowBy, c.nodes[link[0]].name, c.nodes[link[1]].name),
+	c.Emulator.SetExtra(link[0], link[1], 0)
+	return fmt.Sprintf("%v more between %s and %s", slowBy, c.Nodes[link[0]].Name, c.Nodes[link[1]].Name),
 		c.recovered(ctx, c.ledger.now(), settlePatience), nil
 }
 
 func playLoss(ctx context.Context, c *cluster) (string, time.Duration, error) {
 	set := func(share float64) {
-		for i := range c.nodes {
+		for i := range c.Nodes {
 			for j := range i {
-				c.emulator.SetLoss(i, j, share)
+				c.Emulator.SetLoss(i, j, share)
 			}
 		}
 	}
@@ -168,36 +170,36 @@ func playLoss(ctx context.Context, c *cluster) (string, time.Duration, error) {
 }
 
 // frozenSite is the node that pauses.
-func frozenSite(c *cluster) int { return len(c.nodes) - 1 }
+func frozenSite(c *cluster) int { return len(c.Nodes) - 1 }
 
 func frozen(c *cluster) func(from, to int) bool {
 	return func(from, to int) bool { return from == frozenSite(c) || to == frozenSite(c) }
 }
 
 func playPause(ctx context.Context, c *cluster, lasting time.Duration) (string, time.Duration, error) {
-	n := c.nodes[frozenSite(c)]
-	if err := n.signal(stopSignal); err != nil {
+	n := c.Nodes[frozenSite(c)]
+	if err := n.Signal(fleet.StopSignal); err != nil {
 		return "", 0, err
 	}
 	sleep(ctx, lasting)
-	if err := n.signal(continueSignal); err != nil {
+	if err := n.Signal(fleet.ContinueSignal); err != nil {
 		return "", 0, err
 	}
-	return fmt.Sprintf("%s stopped for %v", n.name, lasting), c.recovered(ctx, c.ledger.now(), settlePatience), nil
+	return fmt.Sprintf("%s stopped for %v", n.Name, lasting), c.recovered(ctx, c.ledger.now(), settlePatience), nil
 }
 
 // divided reports whether the partition lies between two sites.
 func (c *cluster) divided(from, to int) bool {
-	half := len(c.nodes) / 2
+	half := len(c.Nodes) / 2
 	return (from < half) != (to < half)
 }
 
 func playPartition(ctx context.Context, c *cluster) (string, time.Duration, error) {
 	set := func(blocked bool) {
-		for i := range c.nodes {
+		for i := range c.Nodes {
 			for j := range i {
 				if c.divided(i, j) {
-					c.emulator.Block(i, j, blocked)
+					c.Emulator.Block(i, j, blocked)
 				}
 			}
 		}
@@ -216,14 +218,14 @@ func playPartition(ctx context.Context, c *cluster) (string, time.Duration, erro
 
 func playRolling(ctx context.Context, c *cluster) (string, time.Duration, error) {
 	longest := time.Duration(0)
-	for site, n := range c.nodes {
-		if err := n.signal(syscall.SIGTERM); err != nil {
+	for site, n := range c.Nodes {
+		if err := n.Signal(syscall.SIGTERM); err != nil {
 			return "", 0, err
 		}
 		select {
-		case <-n.gone():
+		case <-n.Gone():
 		case <-time.After(restartPatience):
-			return "", 0, fmt.Errorf("%w: %s does not end", ErrBroken, n.name)
+			return "", 0, fmt.Errorf("%w: %s does not end", ErrBroken, n.Name)
 		case <-ctx.Done():
 			return "", 0, ctx.Err()
 		}
@@ -242,11 +244,11 @@ func playRolling(ctx context.Context, c *cluster) (string, time.Duration, error)
 func playRotate(ctx context.Context, c *cluster) (string, time.Duration, error) {
 	old, next := c.secret, trust.NewSecret()
 	for _, secrets := range [][]trust.Secret{{old, next}, {next, old}, {next}} {
-		for _, n := range c.nodes {
-			if err := n.hold(secrets); err != nil {
+		for _, n := range c.Nodes {
+			if err := n.Hold(secrets...); err != nil {
 				return "", 0, err
 			}
-			if err := n.signal(syscall.SIGHUP); err != nil {
+			if err := n.Signal(syscall.SIGHUP); err != nil {
 				return "", 0, err
 			}
 			sleep(ctx, breath/8)
@@ -255,10 +257,49 @@ func playRotate(ctx context.Context, c *cluster) (string, time.Duration, error) 
 	}
 	c.secret = next
 	sleep(ctx, rotateTime)
-	for _, n := range c.nodes {
-		if err := n.shows(ctx, next, len(c.nodes)-1); err != nil {
+	for _, n := range c.Nodes {
+		if err := shows(ctx, n, next, len(c.Nodes)-1); err != nil {
 			return "", 0, err
 		}
 	}
 	return "mesh secret changed on all", c.recovered(ctx, c.ledger.now(), settlePatience), nil
+}
+
+// state is what a drill wants to know of a node.
+type state struct {
+	Node struct {
+		Authority string `json:"authority"`
+	} `json:"node"`
+	Routes []struct {
+		Name string   `json:"name"`
+		Path []string `json:"path"`
+	} `json:"routes"`
+	Links []struct {
+		Name        string `json:"name"`
+		MessagesOut uint64 `json:"messages_out"`
+		Authority   string `json:"authority"`
+	} `json:"links"`
+}
+
+func look(ctx context.Context, n *fleet.Node) (s state, err error) {
+	err = n.Look(ctx, &s)
+	return s, err
+}
+
+// shows is an error unless node and peers all show certificates of the secret.
+func shows(ctx context.Context, n *fleet.Node, secret trust.Secret, peers int) error {
+	s, err := look(ctx, n)
+	if err != nil {
+		return err
+	}
+	shown := map[string]int{s.Node.Authority: 1}
+	for _, l := range s.Links {
+		shown[l.Authority]++
+	}
+	for authority, count := range shown {
+		if !strings.HasSuffix(authority, secret.String()) || count != 1+peers {
+			return fmt.Errorf("%w: after the secret became %v, %s sees certificates by %v", ErrBroken, secret, n.Name, shown)
+		}
+	}
+	return nil
 }

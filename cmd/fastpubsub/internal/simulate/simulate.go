@@ -27,15 +27,16 @@ const MaxNodes = 4000
 
 // Config says what to simulate. All but Plot and Latency must be set.
 type Config struct {
-	Scenario string // growth, storms or paths
+	Scenario string // growth, storms, paths or processes
 	Nodes    []int  // sizes, one after another
 	FullMesh int    // see mesh.Config; 0: its default
 	Seed     uint64
-	Latency  string  // file of measured latencies; "": 36 cities
-	Series   string  // file of slices, for paths
-	Jitter   float64 // of packets, as a share of their delay
-	Loss     float64 // of packets
-	Plot     string  // directory for plots; "": none
+	Latency  string        // file of measured latencies; "": 36 cities
+	Series   string        // file of slices, for paths
+	Jitter   float64       // of packets, as a share of their delay
+	Loss     float64       // of packets
+	Rest     time.Duration // how long processes are measured at rest, and with traffic
+	Plot     string        // directory for plots; "": none
 	JSON     bool
 	Out, Err io.Writer
 }
@@ -61,8 +62,10 @@ func Run(ctx context.Context, cfg Config) error {
 		return storms(ctx, &cfg, sites)
 	case "paths":
 		return paths(ctx, &cfg)
+	case "processes":
+		return processes(ctx, &cfg, sites)
 	}
-	return fmt.Errorf("%w: scenario %q, want growth, storms or paths", ErrConfig, cfg.Scenario)
+	return fmt.Errorf("%w: scenario %q, want growth, storms, paths or processes", ErrConfig, cfg.Scenario)
 }
 
 // readSites reads measured latencies: an edge list, or a square matrix.
