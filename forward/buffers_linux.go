@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bufferSizes are the socket's receive and send buffers in bytes, as asked of the kernel; zeros if it does not tell.
-func bufferSizes(socket net.PacketConn) (receive, send int) {
+// BufferSizes are the socket's receive and send buffers in bytes, as asked of the kernel; zeros if it does not tell.
+func BufferSizes(socket net.PacketConn) (receive, send int) {
 	udp, ok := socket.(*net.UDPConn)
 	if !ok {
 		return 0, 0

@@ -18,7 +18,7 @@ func TestWarnOfBuffers(t *testing.T) {
 	if err := socket.SetReadBuffer(64 << 10); err != nil {
 		t.Fatal(err)
 	}
-	if receive, send := bufferSizes(socket); receive != 64<<10 || send <= 0 {
+	if receive, send := BufferSizes(socket); receive != 64<<10 || send <= 0 {
 		t.Errorf("receive %d, send %d", receive, send)
 	}
 	var out bytes.Buffer

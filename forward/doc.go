@@ -54,6 +54,8 @@
 // Callers prove their address first (RFC 9000, Retry) where many come at once; handshakes, connections of an address, and connections on which nothing has been
 // opened are bounded (guard). A member that takes nothing although it answers probes is not waited for beyond stuckPatience.
 //
+// A member that is no node can ask a node how it sees it, and to be sent one datagram at its own address (check).
+//
 // # One subscriber
 //
 // A message for one subscriber goes to the node that Config.Choose picks. If that has none it says so in its acknowledgement, and the origin

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/rs/zerolog"
+	"golang.org/x/time/rate"
 )
 
 // Event is what the control plane learns from links: Opened, Closed, Echoed or Woken.
@@ -79,6 +81,8 @@ type Config struct {
 	// Packet takes a SWIM packet, which it may keep; Stream a reliable stream of SWIM.
 	Packet func(b []byte, from net.Addr, at time.Time)
 	Stream func(net.Conn)
+	// Call sends one datagram from another socket than the node's, for who checks whether it can be reached. Default: nobody is called.
+	Call func(ctx context.Context, to netip.AddrPort, b []byte) error
 }
 
 const (
@@ -156,6 +160,7 @@ type Endpoint struct {
 	seals  *seals
 	blames blames
 	guard  *guard
+	calls  *rate.Limiter // datagrams for who checks
 
 	mu      sync.Mutex // guards what follows
 	links   map[wire.NodeID]*Link
@@ -183,7 +188,7 @@ func New(cfg Config) (*Endpoint, error) {
 	e.forwarder = newForwarder(e)
 	e.flights = newFlights(e)
 	e.ctx, e.stop = context.WithCancel(context.Background())
-	e.guard = newGuard(e.counters, cfg.Log)
+	e.guard, e.calls = newGuard(e.counters, cfg.Log), rate.NewLimiter(callRate, callBurst)
 	e.server = &http3.Server{
 		Handler: http.HandlerFunc(e.serve), EnableDatagrams: true, MaxHeaderBytes: 4 << 10,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
@@ -205,7 +210,7 @@ const leastBuffer = 2 << 20
 
 // warnOfBuffers says so where the system gives the socket so little room that bursts are lost.
 func warnOfBuffers(log zerolog.Logger, socket net.PacketConn) {
-	receive, send := bufferSizes(socket)
+	receive, send := BufferSizes(socket)
 	if receive > 0 && receive < leastBuffer || send > 0 && send < leastBuffer {
 		log.Warn().Int("receive", receive).Int("send", send).
 			Msg("the UDP socket's buffers are small, and bursts may be lost; to allow more: sysctl -w net.core.rmem_max=7500000 net.core.wmem_max=7500000")

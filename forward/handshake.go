@@ -150,6 +150,8 @@ func (e *Endpoint) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case conn == nil || err != nil:
 		http.Error(w, "no identity", http.StatusForbidden)
+	case r.Method == http.MethodGet && r.URL.Path == checkPath:
+		e.serveCheck(w, r, conn)
 	case r.Method != http.MethodConnect:
 		http.Error(w, "node to node only", http.StatusMethodNotAllowed)
 	case r.Proto == protocolGossip:

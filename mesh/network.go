@@ -2,7 +2,9 @@ package mesh
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"net/netip"
 )
 
 // Network is the one seam between a node and the outside: package net by default, an in-memory network or an emulated WAN
@@ -32,4 +34,21 @@ func (System) Listen(addr string) (net.Listener, error) {
 func (System) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	var d net.Dialer
 	return d.DialContext(ctx, network, addr)
+}
+
+// call sends one datagram from a socket of its own beside the node's: what no packet of the receiver has opened a way for.
+func call(network Network, beside net.Addr, to netip.AddrPort, b []byte) error {
+	host, _, err := net.SplitHostPort(beside.String())
+	if err != nil {
+		return fmt.Errorf("mesh: call: %w", err)
+	}
+	socket, err := network.ListenPacket(net.JoinHostPort(host, "0"))
+	if err != nil {
+		return fmt.Errorf("mesh: call: %w", err)
+	}
+	defer socket.Close()
+	if _, err = socket.WriteTo(b, net.UDPAddrFromAddrPort(to)); err != nil {
+		return fmt.Errorf("mesh: call: %w", err)
+	}
+	return nil
 }

@@ -163,7 +163,7 @@ func nearStreams(cfg Config, socket net.Addr) net.Listener {
 }
 
 func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, error) {
-	advertise, err := advertised(cfg.Advertise, socket.LocalAddr())
+	advertise, err := Advertised(cfg.Advertise, socket.LocalAddr())
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +185,9 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Delivered: cfg.Delivered, Choose: n.choose,
 		Packet: func(b []byte, from net.Addr, at time.Time) { n.gossip.Receive(b, from, at) },
 		Stream: func(c net.Conn) { n.gossip.Accept(c) },
+		Call: func(_ context.Context, to netip.AddrPort, b []byte) error {
+			return call(cfg.Network, socket.LocalAddr(), to, b)
+		},
 	}
 	if streams != nil {
 		links.Streams, links.Connect = streams, cfg.Network.DialContext
@@ -217,8 +220,8 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	return n, nil
 }
 
-// advertised is the address that others reach the node at.
-func advertised(given string, local net.Addr) (netip.AddrPort, error) {
+// Advertised is the address that others reach a node at: as given, or else what can be told from the address that its socket has.
+func Advertised(given string, local net.Addr) (netip.AddrPort, error) {
 	bound, err := netip.ParseAddrPort(local.String())
 	if err != nil {
 		return netip.AddrPort{}, fmt.Errorf("mesh: local address: %w", err)

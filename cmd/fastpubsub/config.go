@@ -15,6 +15,8 @@ import (
 //	[node]
 //	listen = "0.0.0.0:7946"
 //	join = ["seed.example.org:7946"]
+//
+// The doctor takes a node's.
 type configFile struct{ commands map[string]map[string]any }
 
 // loadConfig reads a config file for kong.
@@ -62,6 +64,9 @@ func (c *configFile) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag
 		return nil, nil
 	}
 	value, ok := c.commands[parent.Command.Name][flag.Name]
+	if !ok && parent.Command.Name == "doctor" {
+		value, ok = c.commands["node"][flag.Name]
+	}
 	if !ok {
 		return nil, nil
 	}

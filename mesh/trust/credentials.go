@@ -206,6 +206,9 @@ func (c *Credentials) issuer(leaf *x509.Certificate) string {
 // Until is when the certificate ends.
 func (c *Credentials) Until() time.Time { return c.leaf.Leaf.NotAfter }
 
+// From is when the certificate begins to be good.
+func (c *Credentials) From() time.Time { return c.leaf.Leaf.NotBefore }
+
 // Secrets are the secrets that are believed, the one in use first.
 func (c *Credentials) Secrets() []Secret { return append([]Secret(nil), c.secrets...) }
 
