@@ -19,18 +19,19 @@ import (
 type commands struct {
 	Config kong.ConfigFlag `help:"Read options from this TOML file: a table per command, keys as flags." placeholder:"FILE" env:"FASTPUBSUB_CONFIG"`
 
-	Node     nodeCommand     `cmd:"" help:"Run a node."`
-	Pub      pubCommand      `cmd:"" help:"Publish a message, or each line of standard input."`
-	Sub      subCommand      `cmd:"" help:"Print the messages of channels as they come."`
-	Status   statusCommand   `cmd:"" aliases:"routes" help:"Show a node's members, links and routes."`
-	Doctor   doctorCommand   `cmd:"" help:"Look whether a node with these options would work, and what keeps it from its mesh: ports, UDP both ways, NAT, MTU, secrets, clock, TLS."`
-	Demo     demoCommand     `cmd:"" help:"Run a mesh across emulated continents on this machine and watch it route."`
-	Chaos    chaosCommand    `cmd:"" help:"Break a cluster of processes on this machine, and count what that costs."`
-	Bench    benchCommand    `cmd:"" help:"Measure a mesh: latency, throughput, fan-out, memory."`
-	Keygen   keygenCommand   `cmd:"" help:"Make a mesh secret, which keeps other nodes out."`
-	Simulate simulateCommand `cmd:"" help:"Run meshes of up to thousands of nodes in virtual time: what they cost, and how fast they are."`
-	Options  configCommand   `cmd:"" name:"config" help:"Check a node's options."`
-	Version  versionCommand  `cmd:"" help:"Print the version."`
+	Node     nodeCommand       `cmd:"" help:"Run a node."`
+	Pub      pubCommand        `cmd:"" help:"Publish a message, or each line of standard input."`
+	Sub      subCommand        `cmd:"" help:"Print the messages of channels as they come."`
+	Status   statusCommand     `cmd:"" aliases:"routes" help:"Show a node's members, links and routes."`
+	Doctor   doctorCommand     `cmd:"" help:"Look whether a node with these options would work, and what keeps it from its mesh: ports, UDP both ways, NAT, MTU, secrets, clock, TLS."`
+	Demo     demoCommand       `cmd:"" help:"Run a mesh across emulated continents on this machine and watch it route."`
+	Chaos    chaosCommand      `cmd:"" help:"Break a cluster of processes on this machine, and count what that costs."`
+	Bench    benchCommand      `cmd:"" help:"Measure a mesh: latency, throughput, fan-out, memory."`
+	Keygen   keygenCommand     `cmd:"" help:"Make a mesh secret, which keeps other nodes out."`
+	Simulate simulateCommand   `cmd:"" help:"Run meshes of up to thousands of nodes in virtual time: what they cost, and how fast they are."`
+	Options  configCommand     `cmd:"" name:"config" help:"Check a node's options."`
+	Complete completionCommand `cmd:"" name:"completion" help:"Print a script that makes a shell complete command lines."`
+	Version  versionCommand    `cmd:"" help:"Print the version."`
 }
 
 // streams are where a command reads and writes, so that tests can stand in.
