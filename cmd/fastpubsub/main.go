@@ -23,6 +23,7 @@ type commands struct {
 	Pub      pubCommand        `cmd:"" help:"Publish a message, or each line of standard input."`
 	Sub      subCommand        `cmd:"" help:"Print the messages of channels as they come."`
 	Status   statusCommand     `cmd:"" aliases:"routes" help:"Show a node's members, links and routes."`
+	Top      topCommand        `cmd:"" help:"Watch the nodes and links of a mesh in the terminal: rates, drops, latencies, what happens."`
 	Doctor   doctorCommand     `cmd:"" help:"Look whether a node with these options would work, and what keeps it from its mesh: ports, UDP both ways, NAT, MTU, secrets, clock, TLS."`
 	Demo     demoCommand       `cmd:"" help:"Run a mesh across emulated continents on this machine and watch it route."`
 	Chaos    chaosCommand      `cmd:"" help:"Break a cluster of processes on this machine, and count what that costs."`
