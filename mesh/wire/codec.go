@@ -35,6 +35,7 @@ const (
 	KindNews    Kind = 14 // a Digest of what its sender holds newly, for the receiver to ask for what it lacks
 	KindSums    Kind = 15 // Sums of all that its sender holds
 	KindPart    Kind = 16 // a Digest of the classes in which the sums of two nodes differ
+	KindHop     Kind = 17 // a Hop, as the payload of a Message
 )
 
 // AppendFrame appends head and tail as one length-prefixed frame. They must not both be empty.

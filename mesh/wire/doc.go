@@ -15,14 +15,15 @@
 // # Message
 //
 //	kind 1 | class 1 | mode 1 | hops left 1 | origin 8 | boot uvarint | age 4 (µs) | deadline uvarint (ms) |
-//	counts 1 (low 5 bits: via, high 3: avoid) | via 8 each | avoid 8 each | tenant length 1, bytes | channel text |
+//	counts 1 (low 5 bits: via, high 3: avoid) | via 8 each | avoid 8 each | if traced: trace 8, not zero |
+//	tenant length 1, bytes | channel text |
 //	destination count uvarint, at least 1 | per destination:
 //	    id 8 | sequence uvarint | if not 0: back uvarint | ahead uvarint | boot 2 | if sealed: tag 16
 //	payload: the rest
 //
 // The high bit of the mode says that the payload is a batch: several messages of the channel (channel.Batch), which travel as one. The high bit of
 // the class says that the message is sealed: each destination has a tag by which it knows that the origin sent it this (package forward), whatever
-// relays it has passed. Avoid lists relays which the origin has found not to pass messages on: nodes go around them where they can.
+// relays it has passed. The next bit of the class says that the message is traced: each node that it meets tells the origin so by a Hop. Avoid lists relays which the origin has found not to pass messages on: nodes go around them where they can.
 //
 // Sequence, back and ahead number what the origin sends to that run of the destination (package forward/flight); sequence 0 is
 // outside of any order and never acknowledged. Boot is the low 16 bits of the destination's boot as the origin knows it.
@@ -37,6 +38,14 @@
 //	refused count uvarint | per refused: gap since the one before uvarint
 //
 // It travels as the payload of a Message of class ack, from a destination to an origin.
+//
+// # Hop
+//
+//	kind 1 | trace 8 | end 1 | via count 1, at most 16 | via 8 each | age 4 (µs) | link 4 (µs) | held uvarint (µs) | queued uvarint (µs) |
+//	choice count uvarint, at most 32 | per choice: to 8 | candidate count 1, at most 4 | per candidate: next hop 8, cost uvarint (µs), verdict 1
+//
+// It travels as the payload of a Message of class hop, from each node on a traced message's way to its origin: one for each link that the message took
+// from there, one where the node was a destination, one where it was dropped. It is not acknowledged and may be lost.
 //
 // # Record
 //
@@ -116,6 +125,8 @@ const (
 	MaxLinks        = 4096           // links in one link-state body
 	MaxDigest       = 64 << 10       // entries of one Digest
 	MaxShared       = 65_000         // body of a Compare or Share
+	MaxChoices      = 32             // destinations that one Hop tells of
+	MaxCandidates   = 4              // next hops that a Hop tells of for one destination
 	MaxMeta         = 512            // SWIM metadata, which memberlist caps
 	MaxName         = 64             // name and region in Meta
 	maxClient       = 256            // client address in Meta

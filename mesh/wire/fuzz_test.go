@@ -29,7 +29,7 @@ func same(t *testing.T, got, want []byte) {
 }
 
 func FuzzParseMessage(f *testing.F) {
-	seed(f, "message", "message without payload", "sealed message")
+	seed(f, "message", "message without payload", "sealed message", "traced message")
 	f.Fuzz(func(t *testing.T, b []byte) {
 		defer alloc.Bound(t, 64*len(b))()
 		var m Message

@@ -76,7 +76,7 @@ func vectors() []vector {
 	}
 	compare := Shared{Kind: KindCompare, Flag: true, Body: []byte{0xde, 0xad, 0xbe, 0xef}}
 	share := Shared{Kind: KindShare, Body: []byte{}}
-	return []vector{{
+	return append(hopVectors(), []vector{{
 		name: "ack",
 		hex: `07
 			ac 02
@@ -277,7 +277,7 @@ func vectors() []vector {
 		append: func(dst []byte) []byte { return AppendFrame(dst, []byte{3, 1}, []byte{2, 3, 4}) },
 		parse:  parseFrame,
 		value:  []byte{3, 1, 2, 3, 4}, uvarints: []int{0}, trailing: ErrTrailing,
-	}}
+	}}...)
 }
 
 // digestFrame is what ParseDigest returns.

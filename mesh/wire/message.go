@@ -17,13 +17,16 @@ const (
 	ClassControl Class = 2 // a Records or digest frame for a node without a direct link
 	ClassAck     Class = 3 // an Ack for the origin of published messages
 	ClassShared  Class = 4 // a Share frame for every node, numbered like published messages
-	maxClass           = ClassShared
+	ClassTrace   Class = 5 // travels as a published message does, for nobody to read: its way is what is asked for
+	ClassHop     Class = 6 // a Hop for the origin of a traced message
+	maxClass           = ClassHop
 )
 
-// Marks in bytes that have room: of a batch in the mode, of tags in the class, and how many nodes to avoid in the count of relays passed.
+// Marks in bytes that have room: of a batch in the mode, of tags and of a trace in the class, and how many nodes to avoid in the count of relays passed.
 const (
 	modeBatch   = 0x80
 	classSealed = 0x80
+	classTraced = 0x40
 	avoidShift  = 5
 )
 
@@ -43,6 +46,7 @@ type Message struct {
 	Via          []NodeID // relays passed so far, in order
 	Avoid        []NodeID // relays to go around where there is another way
 	Sealed       bool     // destinations have tags
+	Trace        uint64   // not 0: each node on the way tells the origin of it, under this number
 	Tenant       []byte
 	Channel      []byte
 	Destinations []Destination
@@ -59,8 +63,14 @@ type Destination struct {
 	Tag   [TagSize]byte // of a sealed message; else zero
 }
 
-// Aside reports whether the message is one that the mesh itself publishes, on a channel that starts with "$": it can wait, and is no reason to open a link or to watch one closely.
-func (m *Message) Aside() bool { return len(m.Channel) > 0 && m.Channel[0] == '$' }
+// Aside reports whether the message is one that the mesh itself publishes, on a channel that starts with "$", or only traces the way: it can wait, and is no reason to
+// open a link or to watch one closely.
+func (m *Message) Aside() bool {
+	return m.Class == ClassTrace || len(m.Channel) > 0 && m.Channel[0] == '$'
+}
+
+// InMessageLanes reports whether the message travels in message lanes: where there is no room it waits, or is dropped and sent again.
+func (m *Message) InMessageLanes() bool { return m.Class == ClassPublish || m.Class == ClassTrace }
 
 // Expired reports whether the message has outlived its deadline.
 func (m *Message) Expired() bool { return uint64(m.Age) >= uint64(m.Deadline)*1000 }
@@ -92,6 +102,9 @@ func AppendMessageHead(dst []byte, m *Message, destinations []Destination) []byt
 	if m.Sealed {
 		class |= classSealed
 	}
+	if m.Trace != 0 {
+		class |= classTraced
+	}
 	dst = append(dst, byte(KindMessage), class, mode, m.HopsLeft)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Origin))
 	dst = binary.AppendUvarint(dst, m.Boot)
@@ -100,6 +113,9 @@ func AppendMessageHead(dst []byte, m *Message, destinations []Destination) []byt
 	dst = append(dst, byte(len(m.Via)|len(m.Avoid)<<avoidShift))
 	dst = appendIDs(dst, m.Via)
 	dst = appendIDs(dst, m.Avoid)
+	if m.Trace != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, m.Trace)
+	}
 	dst = append(dst, byte(len(m.Tenant)))
 	dst = append(dst, m.Tenant...)
 	dst = appendText(dst, m.Channel)
@@ -126,7 +142,7 @@ func ParseMessage(b []byte, m *Message) error {
 	r := reader{b: b}
 	r.kind(KindMessage)
 	class := r.byte()
-	m.Class, m.Sealed = Class(class&^classSealed), class&classSealed != 0
+	m.Class, m.Sealed = Class(class&^(classSealed|classTraced)), class&classSealed != 0
 	mode := r.byte()
 	m.Mode, m.Batch = mode&^modeBatch, mode&modeBatch != 0
 	m.HopsLeft = r.byte()
@@ -151,6 +167,11 @@ func ParseMessage(b []byte, m *Message) error {
 	m.Deadline = uint32(deadline)
 	m.Via = r.ids(m.Via[:0], via)
 	m.Avoid = r.ids(m.Avoid[:0], avoid)
+	if m.Trace = 0; class&classTraced != 0 {
+		if m.Trace = r.uint64(); r.err == nil && m.Trace == 0 {
+			r.fail(fmt.Errorf("%w: trace zero", ErrMalformed))
+		}
+	}
 	if n := int(r.byte()); n > MaxTenant {
 		r.fail(fmt.Errorf("%w: tenant of %d bytes", ErrLimit, n))
 	} else {

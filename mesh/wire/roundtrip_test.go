@@ -26,6 +26,7 @@ func messages() *rapid.Generator[Message] {
 		sealed := rapid.Bool().Draw(t, "sealed")
 		return Message{
 			Sealed:       sealed,
+			Trace:        rapid.OneOf(rapid.Just(uint64(0)), rapid.Uint64()).Draw(t, "trace"),
 			Avoid:        rapid.SliceOfN(nodeIDs(), 0, MaxAvoid).Draw(t, "avoid"),
 			Class:        Class(rapid.ByteRange(0, byte(maxClass)).Draw(t, "class")),
 			Mode:         rapid.ByteMax(127).Draw(t, "mode"),
