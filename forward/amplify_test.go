@@ -69,7 +69,7 @@ func TestNoAmplification(t *testing.T) {
 				m.Origin = 99
 			}
 			head := wire.AppendMessageHead(nil, &m, tt.to)
-			if err := hostile.Link(node.self).sendMessage(&m, head, false); err != nil {
+			if err := hostile.Link(node.self).sendMessage(&m, head, false, nil); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)

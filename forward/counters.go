@@ -25,6 +25,7 @@ const (
 	DropForged                    // not by its origin, or not from where it says it came
 	DropHandshakes                // QUIC connections: too many handshakes, or connections from one address
 	DropIdle                      // QUIC connections on which nothing was opened, or for which there was no room among such
+	DropTraces                    // what was to be told of traced messages: beyond the rate, without a way, or to a node that has not asked
 	reasons                       // how many there are
 )
 
@@ -32,7 +33,7 @@ const (
 func (r Reason) String() string {
 	return [reasons]string{
 		"no_route", "expired", "hop_limit", "loop", "queue_full", "control_full",
-		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often", "streams", "forged", "handshakes", "idle",
+		"malformed", "garbage", "undelivered", "evicted", "restarted", "refused", "no_taker", "too_often", "streams", "forged", "handshakes", "idle", "traces",
 	}[r]
 }
 

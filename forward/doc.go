@@ -62,6 +62,11 @@
 // sends the message to another; likewise when that node restarts, or when no route leads there for cutOffPatience while one leads to another. So each
 // is taken once, unless its taker's node dies, or is cut off for longer than that, before its acknowledgement has reached the origin.
 //
+// # Traced messages
+//
+// A message with a trace (wire.Message.Trace) goes as all others do. Each node that it meets tells its origin so (wire.Hop, Config.Traced): when it came, how long it was here until it had
+// been written to the link, in whose queue it waits as any other, and the next hops that there were. That may get lost, and is bounded at each node (DropTraces), whoever traces.
+//
 // # For every node
 //
 // SpreadAll tells all nodes of something that is for themselves. Such a message takes the control lanes, so that no backlog of published messages

@@ -78,6 +78,9 @@ type Config struct {
 	// Choose picks the node whose subscriber gets a message for one, among those not tried, reachable ones before others; this node only if it has a
 	// subscriber; 0 if nobody is left. It must not block. Without it there are no such messages.
 	Choose func(m *wire.Message, tried []wire.NodeID) wire.NodeID
+	// Traced takes what a node, or this one, tells of a message that this one has traced, or says that it has. It must not block, and locks may be held. Default
+	// nothing.
+	Traced func(from wire.NodeID, h *wire.Hop)
 	// Packet takes a SWIM packet, which it may keep; Stream a reliable stream of SWIM.
 	Packet func(b []byte, from net.Addr, at time.Time)
 	Stream func(net.Conn)
@@ -108,6 +111,9 @@ func (c *Config) validate() error {
 	}
 	if c.Delivered == nil {
 		c.Delivered = func() {}
+	}
+	if c.Traced == nil {
+		c.Traced = func(wire.NodeID, *wire.Hop) {}
 	}
 	if c.Lanes == 0 {
 		c.Lanes = defaultLanes

@@ -229,10 +229,16 @@ func (f *flusher) wrote(i, n int) {
 		f.told[min(i, 1)] = messages
 		l.use(time.Now())
 	}
+	l.endpoint.forwarder.left(f.took(i, n))
+}
+
+// took is wrote's part under the lock; it returns the traced messages that have left.
+func (f *flusher) took(i, n int) []*departure {
+	l := f.link
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f.gone {
-		return
+		return nil
 	}
 	l.out[i].offset += n
 	if i == controlLane {
@@ -242,4 +248,5 @@ func (f *flusher) wrote(i, n int) {
 		l.moved = time.Now()
 		l.announceSpace()
 	}
+	return l.written(i, n)
 }

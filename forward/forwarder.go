@@ -15,6 +15,7 @@ import (
 
 	"github.com/fastpubsub/fastpubsub/forward/route"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"golang.org/x/time/rate"
 )
 
 // ErrNoRoute reports destinations that no usable link leads to.
@@ -41,12 +42,13 @@ type Snapshot struct {
 // Forwarder sends messages towards their destinations. Its methods are safe for concurrent use.
 type Forwarder struct {
 	endpoint *Endpoint
+	reports  *rate.Limiter // of what is told of others' traced messages
 	snapshot atomic.Pointer[Snapshot]
 	scratch  sync.Pool
 }
 
 func newForwarder(e *Endpoint) *Forwarder {
-	f := &Forwarder{endpoint: e}
+	f := &Forwarder{endpoint: e, reports: newReports()}
 	f.scratch.New = newSplit
 	f.snapshot.Store(&Snapshot{})
 	return f
@@ -80,6 +82,8 @@ type split struct {
 	left     []wire.Destination // still to be sent to
 	head     []byte
 	leave    bool // the writing is left to the links' flushers
+	passage  passage
+	lost     []wire.NodeID // of a traced message, the destinations that had no link
 
 	hash    hash.Hash // for seals
 	text    []byte
@@ -101,6 +105,7 @@ func (f *Forwarder) Spread(ctx context.Context, m *wire.Message, ids []wire.Node
 // first sends a message for the first time.
 func (f *Forwarder) first(ctx context.Context, m *wire.Message, s *split, snapshot *Snapshot, ids []wire.NodeID, a aim) error {
 	var detours []detour
+	s.passage = f.enters(m, 0)
 	s.left, detours = f.endpoint.flights.enter(m, snapshot, ids, a, s.left[:0])
 	err := error(nil)
 	if len(s.left) > 0 {
@@ -156,7 +161,7 @@ func (f *Forwarder) tryAll(s *split, m *wire.Message) {
 // take is working memory for one message.
 func (f *Forwarder) take() *split {
 	s := f.scratch.Get().(*split)
-	s.sealed = false
+	s.sealed, s.passage = false, passage{}
 	return s
 }
 
@@ -169,7 +174,7 @@ func (f *Forwarder) originate(m *wire.Message) {
 func (f *Forwarder) offer(m *wire.Message, d wire.Destination) error {
 	s := f.take()
 	defer f.scratch.Put(s)
-	s.left, s.leave = append(s.left[:0], d), true
+	s.left, s.leave, s.passage = append(s.left[:0], d), true, f.enters(m, 0)
 	full, missing := f.step(s, m, nil)
 	s.leave = false
 	switch {
@@ -202,6 +207,7 @@ func (f *Forwarder) send(ctx context.Context, m *wire.Message, s *split, from *L
 		if left <= 0 {
 			if from != nil { // an origin keeps it and tries again
 				counters.Drop(DropQueueFull, len(s.left))
+				f.ended(m, s.passage, wire.EndFull, idsOf(s.left))
 			}
 			return nil
 		}
@@ -229,6 +235,7 @@ func (f *Forwarder) send(ctx context.Context, m *wire.Message, s *split, from *L
 func (f *Forwarder) step(s *split, m *wire.Message, from *Link) (full *Link, missing int) {
 	counters := f.endpoint.counters
 	missing = f.divide(s, m, from)
+	f.ended(m, s.passage, wire.EndNoRoute, s.lost)
 	s.left = s.left[:0]
 	for i := range s.branches {
 		b := &s.branches[i]
@@ -239,7 +246,7 @@ func (f *Forwarder) step(s *split, m *wire.Message, from *Link) (full *Link, mis
 			}
 		}
 		s.head = wire.AppendMessageHead(s.head[:0], m, b.destinations)
-		switch err := b.link.sendMessage(m, s.head, s.leave); {
+		switch err := b.link.sendMessage(m, s.head, s.leave, f.departs(s, m, b, from)); {
 		case err == nil && m.Class != wire.ClassPublish:
 		case err == nil && from == nil:
 			counters.Originated.Add(1)
@@ -301,11 +308,14 @@ func (f *Forwarder) divide(s *split, m *wire.Message, from *Link) (missing int) 
 	if from != nil {
 		came = from.Peer
 	}
-	s.branches = s.branches[:0]
+	s.branches, s.lost = s.branches[:0], s.lost[:0]
 	for _, d := range s.left {
 		link := f.pick(snapshot, m, d.ID, came)
 		if link == nil {
 			missing++
+			if m.Trace != 0 {
+				s.lost = append(s.lost, d.ID)
+			}
 			continue
 		}
 		i := slices.IndexFunc(s.branches, func(b branch) bool { return b.link == link })
@@ -356,7 +366,8 @@ func (f *Forwarder) pick(s *Snapshot, m *wire.Message, id, came wire.NodeID) *Li
 func (f *Forwarder) receive(from *Link, m *wire.Message) {
 	counters := f.endpoint.counters
 	self := f.endpoint.self
-	m.AddAge(time.Duration(from.srtt.Load()) / 2)
+	crossed := time.Duration(from.srtt.Load()) / 2
+	m.AddAge(crossed)
 	sender := m.Origin
 	if n := len(m.Via); n > 0 {
 		sender = m.Via[n-1]
@@ -369,8 +380,11 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 	case m.Visited(self):
 		counters.Drop(DropLoop, len(m.Destinations))
 		return
-	case m.Expired():
+	}
+	p := f.enters(m, micros(crossed))
+	if m.Expired() {
 		counters.Drop(DropExpired, len(m.Destinations))
+		f.ended(m, p, wire.EndExpired, idsOf(m.Destinations))
 		return
 	}
 	if i := slices.IndexFunc(m.Destinations, func(d wire.Destination) bool { return d.ID == self }); i >= 0 {
@@ -380,6 +394,7 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 			counters.Drop(DropForged, 1)
 			f.endpoint.Blame(from.Peer, FaultForged, 1)
 		} else {
+			f.arrivedTraced(m, p)
 			f.accept(m, d)
 		}
 	}
@@ -388,19 +403,20 @@ func (f *Forwarder) receive(from *Link, m *wire.Message) {
 	}
 	if m.HopsLeft <= 1 || len(m.Via) >= wire.MaxHops {
 		counters.Drop(DropHopLimit, len(m.Destinations))
+		f.ended(m, p, wire.EndHopLimit, idsOf(m.Destinations))
 		return
 	}
 	m.HopsLeft--
 	m.Via = append(m.Via, self)
-	f.relay(from, m)
+	f.relay(from, m, p)
 }
 
 // relay sends a message on that came from a link, to all of its destinations.
-func (f *Forwarder) relay(from *Link, m *wire.Message) {
+func (f *Forwarder) relay(from *Link, m *wire.Message, p passage) {
 	s := f.take()
 	defer f.scratch.Put(s)
-	s.left = append(s.left[:0], m.Destinations...)
-	if m.Class == wire.ClassPublish {
+	s.left, s.passage = append(s.left[:0], m.Destinations...), p
+	if m.InMessageLanes() {
 		_ = f.send(f.endpoint.ctx, m, s, from)
 		return
 	}
@@ -421,6 +437,8 @@ func (f *Forwarder) accept(m *wire.Message, d wire.Destination) {
 			return
 		}
 		f.endpoint.flights.acknowledged(m.Origin, &a)
+	case m.Class == wire.ClassHop:
+		f.told(m)
 	case d.Seq != 0:
 		f.endpoint.flights.arrived(m, d)
 	default:
@@ -444,7 +462,7 @@ func (f *Forwarder) requeue(from *Link, stream []byte) {
 			return // our own queue always parses
 		}
 		if m.Origin != f.endpoint.self {
-			f.relay(from, &m)
+			f.relay(from, &m, f.enters(&m, 0))
 		}
 		stream = rest
 	}

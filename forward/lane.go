@@ -112,7 +112,7 @@ func (l *Link) message(index int, frame []byte, m *wire.Message) error {
 		l.endpoint.forwarder.receive(l, m)
 		return nil
 	}
-	if m.Class != wire.ClassPublish {
+	if !m.InMessageLanes() {
 		return fmt.Errorf("%w: message of class %d in a message lane", wire.ErrMalformed, m.Class)
 	}
 	if !m.Aside() {
@@ -128,7 +128,7 @@ func (l *Link) routedControl(frame []byte, m *wire.Message) error {
 	if err := wire.ParseMessage(frame, m); err != nil {
 		return err
 	}
-	if m.Class == wire.ClassPublish {
+	if m.InMessageLanes() {
 		return fmt.Errorf("%w: published message in the control lane", wire.ErrMalformed)
 	}
 	l.endpoint.forwarder.receive(l, m)

@@ -81,6 +81,7 @@ type Link struct {
 	control int           // bytes of control not yet written
 	space   chan struct{} // closed at the next write, if somebody waits
 	closed  bool
+	watched []*departure // traced messages that wait
 
 	usable atomic.Bool // as the control plane says; waiting ends when it turns false or the link closes
 }
@@ -121,6 +122,9 @@ func (l *Link) Dialed() bool { return l.dialed }
 // SetRTT tells the link its smoothed round trip, by which it spaces flushes and ages messages.
 func (l *Link) SetRTT(srtt time.Duration) { l.srtt.Store(int64(srtt)) }
 
+// RTT is the link's smoothed round trip, as SetRTT or the handshake said; 0: not known.
+func (l *Link) RTT() time.Duration { return time.Duration(l.srtt.Load()) }
+
 // Usable reports whether messages may take the link, as SetUsable said.
 func (l *Link) Usable() bool { return l.usable.Load() }
 
@@ -142,6 +146,7 @@ func (l *Link) abandon(mark func()) {
 		if box := &l.out[i]; i != controlLane && len(box.pending) > 0 {
 			streams = append(streams, box.pending)
 			l.queued -= len(box.pending)
+			l.unwatch(i, len(box.active)-box.offset)
 			box.pending = nil
 		}
 	}
@@ -189,7 +194,7 @@ func (s laneSeed) of(m *wire.Message) uint64 {
 
 func (l *Link) laneOf(m *wire.Message) int {
 	switch {
-	case m.Class != wire.ClassPublish:
+	case !m.InMessageLanes():
 		return controlLane
 	case l.near || len(l.lanes) == 2:
 		return 1
@@ -198,8 +203,8 @@ func (l *Link) laneOf(m *wire.Message) int {
 }
 
 // sendMessage queues head and payload as one frame, and may write it itself, unless that is left to the flusher: whoever holds a lock must not tell the
-// control plane that the link is in use. ErrLinkFull means: try after Space.
-func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
+// control plane that the link is in use. What is to be told of a traced message is told once that has been written. ErrLinkFull means: try after Space.
+func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool, d *departure) error {
 	lane := l.laneOf(m)
 	if lane == controlLane {
 		switch m.Class {
@@ -213,7 +218,7 @@ func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
 		}
 		return l.sendControl(head, m.Payload)
 	}
-	by, box, alone, err := l.enqueue(lane, m, head)
+	by, box, alone, err := l.enqueue(lane, m, head, d)
 	switch {
 	case err != nil:
 		return err
@@ -224,7 +229,7 @@ func (l *Link) sendMessage(m *wire.Message, head []byte, leave bool) error {
 }
 
 // enqueue puts a message into the box of its lane, or of the near stream, and says who writes it; alone, if it is all that waits, and short.
-func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (by *flusher, box int, alone bool, err error) {
+func (l *Link) enqueue(lane int, m *wire.Message, head []byte, d *departure) (by *flusher, box int, alone bool, err error) {
 	n := len(head) + len(m.Payload)
 	bound := l.endpoint.cfg.QueueBytes
 	if n > largeMessage {
@@ -256,6 +261,7 @@ func (l *Link) enqueue(lane int, m *wire.Message, head []byte) (by *flusher, box
 	}
 	alone = l.queued == 0 && n <= by.longest
 	l.queued += l.put(box, head, m.Payload)
+	l.watch(box, d)
 	l.bytes.messagesOut.Add(1)
 	if !m.Aside() {
 		l.bytes.busy.Add(1)

@@ -131,6 +131,7 @@ func (l *Link) detachNear(s *nearStream) {
 		l.out[1].pending = appendMessages(l.out[1].pending, box.pending)
 	}
 	l.queued += len(l.out[1].pending) - before - len(box.pending)
+	l.unwatch(l.nearBox(), 0)
 	*box = outbox{}
 	l.announceSpace()
 	l.flusher.signal()
@@ -144,7 +145,7 @@ func appendMessages(dst, frames []byte) []byte {
 		if err != nil || frame == nil {
 			break // our own queue always parses
 		}
-		if !isProbe(frame) && wire.ParseMessage(single(frame), &m) == nil && m.Class == wire.ClassPublish {
+		if !isProbe(frame) && wire.ParseMessage(single(frame), &m) == nil && m.InMessageLanes() {
 			dst = append(dst, frames[:len(frames)-len(rest)]...)
 		}
 		frames = rest

@@ -36,7 +36,7 @@ func TestPromptIsBounded(t *testing.T) {
 	const size, rounds, each = 900, 3, 25
 	for range rounds {
 		for range each {
-			if err := l.sendMessage(new(wire.Message), make([]byte, size), false); err != nil {
+			if err := l.sendMessage(new(wire.Message), make([]byte, size), false, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

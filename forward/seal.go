@@ -31,7 +31,7 @@ const sealContext = "fastpubsub seal v1\x00"
 //	content = class 1 | mode 1 | deadline 4 | tenant length 2 | tenant | channel length 2 | channel | payload
 //
 // with the batch mark in the mode. The key is HKDF-SHA256 of the secret that the Ed25519 keys of both nodes share as X25519 keys (RFC 7748 §4.1), with
-// sealContext and both IDs, the smaller first, as info. What relays may change, age and hops, is not under it.
+// sealContext and both IDs, the smaller first, as info. What relays may change, age, hops and trace, is not under it.
 type seals struct {
 	self   wire.NodeID
 	secret *ecdh.PrivateKey

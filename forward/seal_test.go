@@ -159,7 +159,7 @@ func TestRelayCannotSpeakForAnother(t *testing.T) {
 			before := c.Faults()[relay.self]["forged"]
 			m, d := message()
 			change(&m, &d)
-			if err := link.sendMessage(&m, wire.AppendMessageHead(nil, &m, []wire.Destination{d}), false); err != nil {
+			if err := link.sendMessage(&m, wire.AppendMessageHead(nil, &m, []wire.Destination{d}), false, nil); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(100 * time.Millisecond)

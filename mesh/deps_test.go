@@ -32,7 +32,7 @@ var arrows = map[string][]string{
 	"gossip/interest":                  {"mesh/wire", "mesh/channel"},
 	"gossip/rumour":                    {"mesh/wire"},
 	"latency":                          {"mesh/wire"},
-	"mesh":                             {"forward", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/core", "mesh/trust", "mesh/wire"},
+	"mesh":                             {"forward", "gossip", "gossip/interest", "latency", "mesh/channel", "mesh/core", "mesh/trace", "mesh/trust", "mesh/wire"},
 	"mesh/alloc":                       {},
 	"mesh/channel":                     {},
 	"mesh/core":                        {"forward/route", "gossip/interest", "latency", "mesh/channel", "mesh/wire"},
@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"mesh/report":                      {"mesh/channel", "mesh/core", "mesh/wire"},
 	"mesh/scale":                       {"forward/route", "gossip/interest", "gossip/rumour", "latency", "mesh/channel", "mesh/core", "mesh/wan", "mesh/wire"},
 	"mesh/simnet":                      {},
+	"mesh/trace":                       {"mesh/channel", "mesh/wire"},
 	"mesh/trust":                       {"mesh/wire"},
 	"mesh/wan":                         {},
 	"mesh/watch":                       {},
@@ -57,7 +58,7 @@ var arrows = map[string][]string{
 
 // pure packages may not reach for these: time and randomness are arguments, and there is nothing to lock or wait for.
 var (
-	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "gossip/rumour", "latency", "mesh/channel", "mesh/core", "mesh/wire", "wsgate/token"}
+	pure      = []string{"forward/flight", "forward/route", "gossip/interest", "gossip/rumour", "latency", "mesh/channel", "mesh/core", "mesh/trace", "mesh/wire", "wsgate/token"}
 	forbidden = []string{"context", "crypto/rand", "io", "log", "net", "os", "sync"}
 )
 

@@ -85,6 +85,7 @@ type Node struct {
 	lookups   lookups
 	spreads   spreads
 	sharing   sharing
+	tracing   tracing
 	budgets   budgets
 	checked   atomic.Uint64 // records whose signature was checked
 	log       zerolog.Logger
@@ -182,7 +183,7 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 	strangers := cfg.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: strangersEvery})
 	links := forward.Config{
 		Key: cfg.Identity.Key, Trust: n.trust, Boot: cfg.Identity.Boot, Socket: socket, Log: cfg.Log, Strangers: strangers,
-		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Delivered: cfg.Delivered, Choose: n.choose,
+		Emit: n.linkEvent, Control: n.control, Deliver: n.arrived, Delivered: cfg.Delivered, Choose: n.choose, Traced: n.hopTold,
 		Packet: func(b []byte, from net.Addr, at time.Time) { n.gossip.Receive(b, from, at) },
 		Stream: func(c net.Conn) { n.gossip.Accept(c) },
 		Call: func(_ context.Context, to netip.AddrPort, b []byte) error {

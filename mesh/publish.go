@@ -44,6 +44,7 @@ func (n *Node) Publish(ctx context.Context, m channel.Message) error {
 		Tenant: append(w.m.Tenant[:0], m.Tenant...), Channel: append(w.m.Channel[:0], m.Channel...), Payload: m.Payload,
 	}
 	if m.Mode != channel.Broadcast {
+		w.m.Trace = n.sampled(&m, nil)
 		return n.endpoint.Forwarder().SpreadOne(ctx, &w.m)
 	}
 	n.cfg.Deliver(m, Trace{Origin: n.meta.ID})
@@ -54,6 +55,7 @@ func (n *Node) Publish(ctx context.Context, m channel.Message) error {
 	if len(w.nodes) == 0 {
 		return nil
 	}
+	w.m.Trace = n.sampled(&m, w.nodes)
 	for batch := range slices.Chunk(w.nodes, wire.MaxDestinations) {
 		if err := n.endpoint.Forwarder().Spread(ctx, &w.m, batch); err != nil {
 			return err
@@ -111,11 +113,13 @@ func (n *Node) arrived(m *wire.Message) (taken bool) {
 			return false
 		}
 		return n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})
+	case wire.ClassTrace: // that it has come is all
+		return true
 	case wire.ClassSWIM:
 		n.swimPacket(m)
 	case wire.ClassShared:
 		n.spreadCame(m)
-	case wire.ClassAck: // the forwarder's own
+	case wire.ClassAck, wire.ClassHop: // the forwarder's own
 	case wire.ClassControl:
 		err := wire.ErrMalformed
 		if len(m.Payload) > 0 {
