@@ -357,9 +357,9 @@ func TestRightsAllocateNothing(t *testing.T) {
 	}
 }
 
-// TestWhoSeesTheMesh: who may subscribe the nodes' reports also sees what GET /v1/mesh tells, and so does who has a master token; nobody else.
+// TestWhoSeesTheMesh: who may subscribe the nodes' reports also sees what GET /v1/mesh tells, and traces messages, and so does who has a master token; nobody else.
 func TestWhoSeesTheMesh(t *testing.T) {
-	guarded(t, Config{}, func(t *testing.T, w *world) {
+	guarded(t, Config{Trace: traceOf}, func(t *testing.T, w *world) {
 		for rule, want := range map[string]int{"$mesh.#": 200, "$mesh.*": 403, "#": 403, "a.#": 403} {
 			_, answer := w.call("POST", "/v1/get-token", `{"created_by":"test","right":{"expires_at":"`+in(time.Hour)+`",
 				"tenant_grants":[{"tenant_ids":["~"],"allow_channels_pub":[],"allow_channels_sub":["`+rule+`"]}]}}`, bearer(master))
@@ -367,10 +367,16 @@ func TestWhoSeesTheMesh(t *testing.T) {
 			if status, answer := w.call("GET", "/v1/mesh", "", bearer(text)); status != want {
 				t.Errorf("with %s: %d %v", rule, status, answer)
 			}
+			if status, answer := w.call("POST", "/v1/trace", `{"to":"b"}`, bearer(text)); status != want {
+				t.Errorf("trace with %s: %d %v", rule, status, answer)
+			}
 		}
 		for header, want := range map[string]int{bearer(master): 200, bearer("MT_x"): 401, "X: y": 401, bearer(w.token("")): 403} { // rights in another tenant
 			if status, answer := w.call("GET", "/v1/mesh", "", header); status != want {
 				t.Errorf("%.30s: %d %v", header, status, answer)
+			}
+			if status, answer := w.call("POST", "/v1/trace", `{"to":"b"}`, header); status != want {
+				t.Errorf("trace, %.30s: %d %v", header, status, answer)
 			}
 		}
 	})

@@ -1,6 +1,7 @@
 package wsgate
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -26,6 +27,9 @@ type Config struct {
 	Ready    func() bool             // what /readyz says; nil means always ready
 	Edges    func() []Edge           // the nodes that clients can connect to, for GET /v1/bootstrap; nil means none
 	Describe func() any              // the overlay's state for GET /v1/mesh, to be encoded as JSON; nil means {}
+	// Trace traces messages through the overlay as the body of POST /v1/trace says, for as long as that says or the context lives, and returns what to answer as JSON. An
+	// error that is fs.ErrInvalid, or one of package channel, is the client's. nil means unavailable.
+	Trace    func(ctx context.Context, request []byte) (any, error)
 	Handlers map[string]http.Handler // further pages, by http.ServeMux pattern; a pattern ServeMux refuses panics
 	Home     string                  // the page to which / leads browsers; default none: they get the text page, as all others do
 

@@ -15,7 +15,7 @@
 // # Pages
 //
 // openapi.json, served at /api-docs/openapi.json, says what there is besides: pages to measure and watch the node, tokens for who has a master
-// token, POST /v1/publish, and GET /v1/subscribe. The last is a session like others, whose frames are written as server-sent events (see
+// token, POST /v1/publish, POST /v1/trace, and GET /v1/subscribe. The last is a session like others, whose frames are written as server-sent events (see
 // eventConn): same rights, limits, bounded queue, notices and statuses; its heartbeats are comments every Timing.Ping.
 //
 // # Text messages

@@ -65,6 +65,7 @@ func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.Handler
 			}
 		},
 		"GET /v1/mesh":       s.serveMesh,
+		"POST /v1/trace":     s.serveTrace,
 		"GET /v1/bootstrap":  s.serveEdges,
 		"POST /v1/publish":   s.servePublish,
 		"GET /v1/subscribe":  stream,
@@ -117,22 +118,32 @@ func writeText(w http.ResponseWriter, status int, body string) {
 	_, _ = io.WriteString(w, body)
 }
 
-// serveMesh shows the overlay's state. Where clients need tokens it takes what it takes to subscribe the nodes' reports, which tell the same, or a master token.
+// serveMesh shows the overlay's state.
 func (s *Server) serveMesh(w http.ResponseWriter, r *http.Request) {
-	text := access.Bearer(r.Header)
-	if s.authority != nil && !s.authority.IsMaster(text) {
-		pass, ok := s.enter(w, r, text)
-		if !ok {
-			return
-		}
-		defer s.leave(pass, nil)
-		reports, err := channel.ParsePattern(channel.MeshPrefix + "#")
-		if err != nil || !pass.MaySubscribe(channel.DefaultTenant, reports) {
-			s.refuse(w, fault{codePermissionDenied, "this takes a token that may subscribe to " + channel.MeshPrefix + "# in the tenant " + channel.DefaultTenant})
-			return
-		}
+	if leave, ok := s.overlooks(w, r); ok {
+		defer leave()
+		writeJSON(w, http.StatusOK, s.describe())
 	}
-	writeJSON(w, http.StatusOK, s.describe())
+}
+
+// overlooks lets in who may see the overlay, or answers why not; the caller calls leave. Where clients need tokens it takes what it takes to subscribe the nodes'
+// reports, which tell the same, or a master token.
+func (s *Server) overlooks(w http.ResponseWriter, r *http.Request) (leave func(), ok bool) {
+	text := access.Bearer(r.Header)
+	if s.authority == nil || s.authority.IsMaster(text) {
+		return func() {}, true
+	}
+	pass, ok := s.enter(w, r, text)
+	if !ok {
+		return nil, false
+	}
+	reports, err := channel.ParsePattern(channel.MeshPrefix + "#")
+	if err != nil || !pass.MaySubscribe(channel.DefaultTenant, reports) {
+		s.leave(pass, nil)
+		s.refuse(w, fault{codePermissionDenied, "this takes a token that may subscribe to " + channel.MeshPrefix + "# in the tenant " + channel.DefaultTenant})
+		return nil, false
+	}
+	return func() { s.leave(pass, nil) }, true
 }
 
 // upgrade makes a session of a WebSocket request. ctx ends what the session asks of the Broker; the context of the

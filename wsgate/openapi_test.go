@@ -1,9 +1,12 @@
 package wsgate
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/mesh/trace"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 )
 
@@ -104,6 +108,23 @@ func TestOpenAPIIsComplete(t *testing.T) {
 	}
 }
 
+// traceOf answers as a node does.
+func traceOf(_ context.Context, request []byte) (any, error) {
+	r, err := trace.ParseRequest(request)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.To == "nobody":
+		return nil, fmt.Errorf("%w: no such node", fs.ErrInvalid)
+	case r.To == "stopped":
+		return nil, errors.New("stopped")
+	}
+	ms, b := 1.5, trace.Node{ID: 2, Name: "b"}
+	hop := trace.Hop{Node: b, End: "sent", Ways: []trace.Way{{Hop: b, Cost: 1, Verdict: "taken", Why: "taken"}}}
+	path := trace.Path{To: b, Missing: []trace.Node{b}, Took: &ms, Direct: &ms, DirectCost: &ms, Saved: &ms, Hops: []trace.Hop{hop}}
+	return trace.Answer{Node: b, Messages: []trace.Message{{Trace: "1", Tenant: "t", Channel: "c", Paths: []trace.Path{path}}}}, nil
+}
+
 // TestOpenAPIIsTrue drives every operation to every status that the document has for it, and holds the answers to its schemas.
 func TestOpenAPIIsTrue(t *testing.T) {
 	d := readDocument(t)
@@ -116,7 +137,7 @@ func TestOpenAPIIsTrue(t *testing.T) {
 		}
 	}
 	ready := true
-	cfg := Config{Ready: func() bool { return ready }, Edges: func() []Edge { return []Edge{{Host: "h:1", Name: "n", Region: "r", Cost: 1}} }}
+	cfg := Config{Ready: func() bool { return ready }, Trace: traceOf, Edges: func() []Edge { return []Edge{{Host: "h:1", Name: "n", Region: "r", Cost: 1}} }}
 	drive := func(w *world, page, query, body, header string, want int) {
 		method, path, _ := strings.Cut(page, " ")
 		response := w.send(method, path+query, body, header)
@@ -152,6 +173,15 @@ func TestOpenAPIIsTrue(t *testing.T) {
 		drive(w, "GET /v1/mesh", "", "", root, 200)
 		drive(w, "GET /v1/mesh", "", "", nobody, 401)
 		drive(w, "GET /v1/mesh", "", "", auth, 403)
+		drive(w, "POST /v1/trace", "", `{"to":"b"}`, root, 200)
+		drive(w, "POST /v1/trace", "", `{"to":"nobody"}`, root, 400)
+		drive(w, "POST /v1/trace", "", `{"to":"stopped"}`, root, 503)
+		drive(w, "POST /v1/trace", "", strings.Repeat("p", 9000), root, 413)
+		drive(w, "POST /v1/trace", "", `{"to":"b"}`, nobody, 401)
+		drive(w, "POST /v1/trace", "", `{"to":"b"}`, auth, 403)
+		w.server.tracing.Store(tracesMost)
+		drive(w, "POST /v1/trace", "", `{"to":"b"}`, root, 429)
+		w.server.tracing.Store(0)
 		ready = false
 		drive(w, "GET /readyz", "", "", nobody, 503)
 		drive(w, "GET /v1/bootstrap", "?limit=0", "", nobody, 400)

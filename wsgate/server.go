@@ -42,6 +42,8 @@ type Server struct {
 	version   string
 	ready     func() bool
 	describe  func() any
+	trace     func(ctx context.Context, request []byte) (any, error)
+	tracing   atomic.Int32 // traces under way
 
 	listEdges func() []Edge
 	edges     edgeList
@@ -80,6 +82,7 @@ func New(cfg Config) (*Server, error) {
 		version:   cfg.Version,
 		ready:     cfg.Ready,
 		describe:  cfg.Describe,
+		trace:     cfg.Trace,
 		listEdges: cfg.Edges,
 		handlers:  cfg.Handlers,
 		home:      cfg.Home,
@@ -96,6 +99,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if s.describe == nil {
 		s.describe = func() any { return struct{}{} }
+	}
+	if s.trace == nil {
+		s.trace = func(context.Context, []byte) (any, error) { return nil, errors.New("this node does not trace") }
 	}
 	if s.ready == nil {
 		s.ready = func() bool { return true }

@@ -122,7 +122,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams, given *nodeOptions, 
 	member.apply = func(next *trust.Credentials) error { return c.turn(next, node, authority) }
 	var server *wsgate.Server
 	server, err = wsgate.New(wsgate.Config{
-		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: func() any { return viewOf(node, server) }, Edges: edgesOf(node), Logger: log, Version: versionText(),
+		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: func() any { return viewOf(node, server) }, Trace: node.ServeTrace, Edges: edgesOf(node), Logger: log, Version: versionText(),
 		TLS: security.config, Limits: c.limits(), Rates: c.rates(), Timing: wsgate.Timing{Request: c.HandshakeTimeout, Spread: c.DrainSpread},
 		Home: web.Dashboard, Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler(), "GET " + metrics.Path: metrics.Handler(&measured{node, &server}, versionText())},
 	})

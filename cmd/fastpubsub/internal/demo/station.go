@@ -74,7 +74,7 @@ func (s *station) open() error {
 		return errors.Join(err, listener.Close())
 	}
 	server, err := wsgate.New(wsgate.Config{
-		Hub: hub, Broker: node, Describe: node.Describe, Logger: zerolog.Nop(),
+		Hub: hub, Broker: node, Describe: node.Describe, Trace: node.ServeTrace, Logger: zerolog.Nop(),
 		Home: web.Dashboard, Handlers: map[string]http.Handler{"GET " + web.Prefix: web.Handler()},
 	})
 	if err == nil && s.site == 0 && s.cluster.browsers != "" {
