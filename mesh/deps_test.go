@@ -14,7 +14,7 @@ const module = "github.com/fastpubsub/fastpubsub"
 
 // arrows are the only imports allowed among this module's packages; mesh/doc.go and README tell why.
 var arrows = map[string][]string{
-	"cmd/fastpubsub":                   {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/complete", "cmd/fastpubsub/internal/demo", "cmd/fastpubsub/internal/doctor", "cmd/fastpubsub/internal/metrics", "cmd/fastpubsub/internal/top", "mesh", "mesh/channel", "mesh/report", "mesh/trust", "mesh/watch", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata", "cmd/fastpubsub/internal/simulate"},
+	"cmd/fastpubsub":                   {"cmd/fastpubsub/internal/bench", "cmd/fastpubsub/internal/chaos", "cmd/fastpubsub/internal/complete", "cmd/fastpubsub/internal/demo", "cmd/fastpubsub/internal/doctor", "cmd/fastpubsub/internal/metrics", "cmd/fastpubsub/internal/otlp", "cmd/fastpubsub/internal/top", "mesh", "mesh/channel", "mesh/report", "mesh/trace", "mesh/trust", "mesh/watch", "wsgate", "wsgate/access", "wsgate/cert", "wsgate/client", "wsgate/token", "wsgate/web", "testdata", "cmd/fastpubsub/internal/simulate"},
 	"cmd/fastpubsub/internal/bench":    {"cmd/fastpubsub/internal/proc", "mesh/channel", "wsgate/client"},
 	"cmd/fastpubsub/internal/chaos":    {"cmd/fastpubsub/internal/fleet", "mesh/trust", "mesh/wan", "wsgate/client", "testdata"},
 	"cmd/fastpubsub/internal/complete": {},
@@ -22,6 +22,7 @@ var arrows = map[string][]string{
 	"cmd/fastpubsub/internal/demo":     {"latency", "mesh", "mesh/channel", "mesh/report", "mesh/wan", "mesh/wire", "wsgate", "wsgate/client", "wsgate/web", "testdata"},
 	"cmd/fastpubsub/internal/doctor":   {"forward", "mesh", "mesh/trust"},
 	"cmd/fastpubsub/internal/metrics":  {"mesh/core", "mesh/wire", "wsgate"},
+	"cmd/fastpubsub/internal/otlp":     {"mesh/trace", "mesh/wire"},
 	"cmd/fastpubsub/internal/proc":     {},
 	"cmd/fastpubsub/internal/simulate": {"cmd/fastpubsub/internal/fleet", "mesh/scale", "mesh/trust", "mesh/wan", "wsgate/client", "testdata"},
 	"cmd/fastpubsub/internal/top":      {"mesh/report", "mesh/wire", "wsgate/client"},

@@ -22,11 +22,11 @@ type Config struct {
 	// Authority decides who may come in; nil: everyone may, and do everything but publish on reserved channels.
 	Authority *access.Authority
 
-	Logger   zerolog.Logger          // the zero value logs nothing
-	Version  string                  // shown on the text page
-	Ready    func() bool             // what /readyz says; nil means always ready
-	Edges    func() []Edge           // the nodes that clients can connect to, for GET /v1/bootstrap; nil means none
-	Describe func() any              // the overlay's state for GET /v1/mesh, to be encoded as JSON; nil means {}
+	Logger   zerolog.Logger // the zero value logs nothing
+	Version  string         // shown on the text page
+	Ready    func() bool    // what /readyz says; nil means always ready
+	Edges    func() []Edge  // the nodes that clients can connect to, for GET /v1/bootstrap; nil means none
+	Describe func() any     // the overlay's state for GET /v1/mesh, to be encoded as JSON; nil means {}
 	// Trace traces messages through the overlay as the body of POST /v1/trace says, for as long as that says or the context lives, and returns what to answer as JSON. An
 	// error that is fs.ErrInvalid, or one of package channel, is the client's. nil means unavailable.
 	Trace    func(ctx context.Context, request []byte) (any, error)

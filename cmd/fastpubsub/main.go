@@ -24,6 +24,7 @@ type commands struct {
 	Sub      subCommand        `cmd:"" help:"Print the messages of channels as they come."`
 	Status   statusCommand     `cmd:"" aliases:"routes" help:"Show a node's members, links and routes."`
 	Top      topCommand        `cmd:"" help:"Watch the nodes and links of a mesh in the terminal: rates, drops, latencies, what happens."`
+	Trace    traceCommand      `cmd:"" help:"Show the way of messages to a node or a channel: each hop with its times, what direct would have taken, and why other ways lost."`
 	Doctor   doctorCommand     `cmd:"" help:"Look whether a node with these options would work, and what keeps it from its mesh: ports, UDP both ways, NAT, MTU, secrets, clock, TLS."`
 	Demo     demoCommand       `cmd:"" help:"Run a mesh across emulated continents on this machine and watch it route."`
 	Chaos    chaosCommand      `cmd:"" help:"Break a cluster of processes on this machine, and count what that costs."`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,39 +16,60 @@ import (
 
 // statusCommand shows what a node knows.
 type statusCommand struct {
+	nodeAddress `embed:""`
+	JSON        bool `name:"json" help:"Print the node's whole answer as JSON."`
+	Check       bool `help:"Only tell by the exit code whether the node is ready."`
+}
+
+// nodeAddress is the node that a command asks about the mesh.
+type nodeAddress struct {
 	URL   string `name:"url" default:"http://127.0.0.1:8080" help:"Address of the node's client port." placeholder:"URL"`
 	Token string `help:"Where clients need tokens: an access token that may subscribe to $mesh.#, or a master token." placeholder:"AT_..."`
-	JSON  bool   `name:"json" help:"Print the node's whole answer as JSON."`
-	Check bool   `help:"Only tell by the exit code whether the node is ready."`
+}
+
+// askTime bounds how long a command waits for a node's answer, apart from what it asks the node to wait for.
+const askTime = 10 * time.Second
+
+// ask makes a request of the node. The answer is one with status 200, and its body the caller's to close.
+func (a *nodeAddress) ask(ctx context.Context, method, page string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, httpBase(a.URL)+page, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	if a.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.Token)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res, nil
+	}
+	defer res.Body.Close()
+	if res.StatusCode == http.StatusUnauthorized || res.StatusCode == http.StatusForbidden {
+		return nil, fmt.Errorf("%s: %s: give --token one that may subscribe to $mesh.# in the tenant ~, or a master token", req.URL, res.Status)
+	}
+	var why struct{ Detail string }
+	if json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&why) == nil && why.Detail != "" {
+		return nil, fmt.Errorf("%s: %s: %s", req.URL, res.Status, why.Detail)
+	}
+	return nil, fmt.Errorf("%s: %s", req.URL, res.Status)
 }
 
 // Run asks the node and prints its answer.
 func (c *statusCommand) Run(ctx context.Context, std streams) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
 	page := "/v1/mesh"
 	if c.Check {
 		page = "/readyz"
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, httpBase(c.URL)+page, nil)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	if c.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.Token)
-	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := c.ask(ctx, http.MethodGet, page, nil)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
-	switch res.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s: %s: give --token one that may subscribe to $mesh.# in the tenant ~, or a master token", req.URL, res.Status)
-	default:
-		return fmt.Errorf("%s: %s", req.URL, res.Status)
-	}
 	if c.Check {
 		return nil
 	}
@@ -57,7 +79,7 @@ func (c *statusCommand) Run(ctx context.Context, std streams) error {
 	}
 	var v mesh.View
 	if err := json.NewDecoder(res.Body).Decode(&v); err != nil {
-		return fmt.Errorf("%s: %w", req.URL, err)
+		return fmt.Errorf("%s: %w", c.URL, err)
 	}
 	return printView(std.out, &v)
 }
