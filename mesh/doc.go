@@ -12,6 +12,11 @@
 // Config.Shared, such as what became of tokens, goes to all nodes at once through the in-flight table, and is compared on new links and whenever
 // neighbours compare sums; see Shared.
 //
+// # Tracing
+//
+// Node.Trace has a message tell the way that it takes: one made for it, which nobody reads, or one of those that clients publish here (package trace). What is told is taken only while somebody
+// waits for it, and bounded for each message; how many trace at once is for who serves the requests to bound.
+//
 // # Who takes part
 //
 // Config.Trust says whom the node believes to be one of its mesh, and by which keys SWIM packets are sealed (package trust); SetTrust changes it. Peers that
