@@ -172,6 +172,13 @@ func (l *Link) Traffic() Traffic {
 	return Traffic{l.bytes.in.Load(), l.bytes.out.Load(), l.bytes.messagesIn.Load(), l.bytes.messagesOut.Load()}
 }
 
+// Queued is how many bytes of messages wait to be written.
+func (l *Link) Queued() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queued
+}
+
 // Probe sends a probe with this number soon; one that cannot be sent at once counts as lost.
 func (l *Link) Probe(seq uint32) {
 	select {

@@ -45,7 +45,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 				counted = now
 			}
 		}
-		for _, effect := range n.core.Step(now, batch) {
+		for _, effect := range n.step(now, batch) {
 			n.carryOut(effect, stop)
 		}
 		if due = n.core.Next(now); due.Before(polled.Add(minSleep)) {
@@ -53,6 +53,16 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 		}
 		timer.Reset(time.Until(due))
 	}
+}
+
+// step steps the core, and notes how long it took where routes were computed, which then takes nearly all of it.
+func (n *Node) step(now time.Time, batch []core.Event) []core.Effect {
+	before := n.core.Computations()
+	effects := n.core.Step(now, batch)
+	if n.core.Computations() != before {
+		n.computing.Add(uint64(time.Since(now)))
+	}
+	return effects
 }
 
 // minSleep bounds how often the loop wakes by itself.

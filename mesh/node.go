@@ -88,6 +88,9 @@ type Node struct {
 	tracing   tracing
 	budgets   budgets
 	checked   atomic.Uint64 // records whose signature was checked
+	ages      *ages         // of messages that came
+	unwanted  atomic.Uint64 // messages that came for nobody here: false positives, mostly
+	computing atomic.Uint64 // ns of steps in which routes were computed
 	log       zerolog.Logger
 	events    chan core.Event
 	asks      chan func(*core.Core)
@@ -169,7 +172,8 @@ func build(cfg Config, socket net.PacketConn, streams net.Listener) (*Node, erro
 		return nil, err
 	}
 	n := &Node{
-		cfg: cfg, advertise: advertise, index: new(interest.Index), began: time.Now(),
+		ages: newAges(),
+		cfg:  cfg, advertise: advertise, index: new(interest.Index), began: time.Now(),
 		events: make(chan core.Event, eventQueue), asks: make(chan func(*core.Core)), stopped: make(chan struct{}),
 		addrs: map[wire.NodeID]whereabouts{}, held: map[core.RecordKey]wire.Stamp{},
 	}

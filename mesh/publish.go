@@ -112,7 +112,12 @@ func (n *Node) arrived(m *wire.Message) (taken bool) {
 			n.endpoint.Blame(m.Origin, forward.FaultForged, 1)
 			return false
 		}
-		return n.cfg.Deliver(msg, Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond})
+		t := Trace{Origin: m.Origin, Via: m.Via, Age: time.Duration(m.Age) * time.Microsecond}
+		n.ages.add(t.Age)
+		if taken = n.cfg.Deliver(msg, t); !taken && msg.Mode == channel.Broadcast {
+			n.unwanted.Add(1)
+		}
+		return taken
 	case wire.ClassTrace: // that it has come is all
 		return true
 	case wire.ClassSWIM:

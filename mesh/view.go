@@ -26,7 +26,7 @@ func (n *Node) View() (v View, ok bool) {
 		if l := n.endpoint.Link(v.Links[i].Peer); l != nil {
 			t := l.Traffic()
 			link := &v.Links[i]
-			link.Dialed, link.Twin, link.Near, link.Authority = l.Dialed(), l.Twin(), l.Near(), l.Authority()
+			link.Dialed, link.Twin, link.Near, link.Authority, link.Queued = l.Dialed(), l.Twin(), l.Near(), l.Authority(), l.Queued()
 			link.BytesIn, link.BytesOut, link.MessagesIn, link.MessagesOut = t.BytesIn, t.BytesOut, t.MessagesIn, t.MessagesOut
 		}
 	}
@@ -35,6 +35,7 @@ func (n *Node) View() (v View, ok bool) {
 	stats := n.gossip.Stats()
 	v.Dropped = counters.Drops()
 	v.Faults = n.endpoint.Faults()
+	v.Ages = n.ages.view()
 	v.Dropped["spread_waits"] = n.spreads.refused.Load()
 	v.Dropped["swim_garbage"] = stats.Garbage.Load()
 	v.Dropped["swim_unsealed"] = stats.Unsealed.Load()
@@ -49,6 +50,7 @@ func (n *Node) View() (v View, ok bool) {
 		"resent": counters.Resent.Load(), "reaimed": counters.Reaimed.Load(), "duplicates": counters.Duplicates.Load(), "acks": counters.Acks.Load(), "detours": counters.Detours.Load(), "twin_copies": counters.TwinCopies.Load(),
 		"in_flight": uint64(flights.Outgoing), "in_flight_bytes": uint64(flights.OutgoingBytes), "held": uint64(flights.Held), "held_bytes": uint64(flights.HeldBytes),
 		"handshakes": counters.Handshakes.Load(), "connections": counters.Accepted.Load(), "strangers": counters.Strangers.Load(), "proofs": counters.Proofs.Load(), "records_checked": n.checked.Load(),
+		"unwanted": n.unwanted.Load(), "route_computation_ns": n.computing.Load(),
 		"swim_packets_in": stats.PacketsIn.Load(), "swim_packets_out": stats.PacketsOut.Load(),
 		"swim_bytes_in": stats.BytesIn.Load(), "swim_bytes_out": stats.BytesOut.Load(), "swim_problems": stats.Problems.Load(),
 	})

@@ -46,6 +46,31 @@ func (x *Index) Lookup(dst []wire.NodeID, keys []Key) []wire.NodeID {
 // Len is the number of nodes.
 func (x *Index) Len() int { return len(x.nodes) }
 
+// Bytes is what the index takes for its filters, in both of the ways in which it keeps them.
+func (x *Index) Bytes() (sum int) {
+	for _, m := range x.nodes {
+		sum += 8 * len(m.filter.words)
+	}
+	if s := x.current.Load(); s != nil {
+		for _, c := range s.classes {
+			sum += 8 * len(c.rows)
+		}
+	}
+	return sum
+}
+
+// FalsePositiveRate estimates the probability that a node is taken to want what it does not, as the mean over all nodes (see Filter.FalsePositiveRate); 0 without nodes.
+func (x *Index) FalsePositiveRate() float64 {
+	if len(x.nodes) == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, m := range x.nodes {
+		sum += m.filter.FalsePositiveRate()
+	}
+	return sum / float64(len(x.nodes))
+}
+
 // Set enters a node's filter or replaces the one it had. The index owns f from then on: the caller may read it where it
 // may write the index, but not Apply to it.
 func (x *Index) Set(id wire.NodeID, f *Filter) {

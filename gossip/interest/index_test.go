@@ -300,3 +300,21 @@ func TestLookupAllocates(t *testing.T) {
 		}
 	}
 }
+
+// What the index says of its memory and of false positives is what its filters are.
+func TestIndexOfItself(t *testing.T) {
+	var x Index
+	if x.Bytes() != 0 || x.FalsePositiveRate() != 0 {
+		t.Errorf("an empty index: %d bytes, rate %v", x.Bytes(), x.FalsePositiveRate())
+	}
+	some, none := of(6, keyA, keyA+1), of(6)
+	x.Set(1, some)
+	x.Set(2, none)
+	if got, want := x.FalsePositiveRate(), some.FalsePositiveRate()/2; got != want || got <= 0 {
+		t.Errorf("rate %v, want %v", got, want)
+	}
+	rows := 8 * len(x.classes()[0].rows)
+	if got, want := x.Bytes(), 8*(len(some.words)+len(none.words))+rows; got != want || rows == 0 {
+		t.Errorf("%d bytes, want %d", got, want)
+	}
+}

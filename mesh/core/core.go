@@ -362,6 +362,9 @@ func (c *Core) noteReached(now time.Time) {
 	}
 }
 
+// Computations is how often routes have been computed.
+func (c *Core) Computations() uint64 { return c.computations }
+
 // Known is how many other nodes have been heard of.
 func (c *Core) Known() int { return len(c.peers) }
 

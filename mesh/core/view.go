@@ -17,8 +17,25 @@ type View struct {
 	Routes   []RouteView       `json:"routes"`
 	Counters map[string]uint64 `json:"counters"`
 	Dropped  map[string]uint64 `json:"dropped"`
+	Interest InterestView      `json:"interest"`
+	Ages     Histogram         `json:"ages"` // of clients' messages that came from other nodes, as they came: since they were published
 
 	Faults map[wire.NodeID]map[string]uint64 `json:"faults,omitempty"` // what other nodes did wrong
+}
+
+// InterestView is what is known of who wants which channels.
+type InterestView struct {
+	Patterns      int     `json:"patterns"`       // that this node has subscribers of
+	Nodes         int     `json:"nodes"`          // others whose interest is known
+	Bytes         int     `json:"bytes"`          // that it takes
+	FalsePositive float64 `json:"false_positive"` // probability that a node is taken to want what it does not: the mean over all, by how full their filters are
+}
+
+// Histogram counts what is no more than each bound, and more than the one before; the last count is what is more than all.
+type Histogram struct {
+	Bounds []float64 `json:"bounds_ms"`
+	Counts []uint64  `json:"counts"`
+	Sum    float64   `json:"sum_ms"`
 }
 
 // NodeView describes a node.
@@ -57,6 +74,7 @@ type LinkView struct {
 	Dialed      bool        `json:"dialed"`                  // opened by this end
 	Twin        bool        `json:"twin,omitempty"`          // doubled, since it loses packets
 	Near        bool        `json:"near,omitempty"`          // messages go by TCP, since it is short
+	Queued      int         `json:"queued_bytes"`            // of messages that wait to be written
 	BytesIn     uint64      `json:"bytes_in"`
 	BytesOut    uint64      `json:"bytes_out"`
 	MessagesIn  uint64      `json:"messages_in"`
@@ -89,7 +107,10 @@ func Describe(m wire.Meta, addr string) NodeView {
 
 // View is the core's part of View.
 func (c *Core) View() View {
-	v := View{Counters: map[string]uint64{"route_computations": c.computations, "records": uint64(len(c.store.entries))}}
+	v := View{
+		Counters: map[string]uint64{"route_computations": c.computations, "records": uint64(len(c.store.entries))},
+		Interest: InterestView{c.local.Len(), c.index.Len(), c.index.Bytes(), c.index.FalsePositiveRate()},
+	}
 	for _, p := range c.peers {
 		if !p.active() {
 			continue

@@ -58,6 +58,8 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	e.links(v.Links)
 	e.routes(v.Routes)
 	e.counters(&v)
+	e.interest(&v.Interest)
+	e.ages(&v.Ages)
 }
 
 type labels map[string]string
@@ -130,6 +132,7 @@ func (e emitter) links(links []core.LinkView) {
 		e.gauge("link_rtt_deviation_seconds", "Mean deviation of round trips."+perLink, l.Deviation/1000, peer)
 		e.gauge("link_loss_ratio", "Share of packets lost one way."+perLink, l.Loss, peer)
 		e.gauge("link_cost_seconds", "What a message over the link takes, one way, losses included."+perLink, l.Cost/1000, peer)
+		e.gauge("link_queue_bytes", "Messages that wait to be written to the link."+perLink, float64(l.Queued), peer)
 		e.counter("link_downs_total", "Times that the link went down."+perLink, uint64(max(l.Downs, 0)), peer)
 		e.counter("link_bytes_total", "Bytes of frames."+perLink, l.BytesIn, with("in"))
 		e.counter("link_bytes_total", "Bytes of frames."+perLink, l.BytesOut, with("out"))
@@ -178,11 +181,33 @@ func (e emitter) spread(name, help string, ms []float64) {
 	e.to <- prometheus.MustNewConstHistogram(prometheus.NewDesc("fastpubsub_"+name, help, nil, nil), uint64(len(ms)), sum, buckets)
 }
 
+// interest tells of the filters of who wants what.
+func (e emitter) interest(v *core.InterestView) {
+	e.gauge("interest_patterns", "Patterns that this node has subscribers of.", float64(v.Patterns), nil)
+	e.gauge("interest_nodes", "Other nodes whose interest is known.", float64(v.Nodes), nil)
+	e.gauge("interest_bytes", "Memory of the filters that say what nodes want.", float64(v.Bytes), nil)
+	e.gauge("interest_false_positive_ratio", "Probability that a node is taken to want what it does not, by how full the filters are: the mean over all nodes.", v.FalsePositive, nil)
+}
+
+// ages tells how old messages of clients were when they came.
+func (e emitter) ages(h *core.Histogram) {
+	buckets, count := map[float64]uint64{}, uint64(0)
+	for i, n := range h.Counts {
+		count += n
+		if i < len(h.Bounds) {
+			buckets[h.Bounds[i]/1000] = count
+		}
+	}
+	e.to <- prometheus.MustNewConstHistogram(prometheus.NewDesc("fastpubsub_message_age_seconds",
+		"Age of clients' messages as they came from other nodes.", nil, nil), count, h.Sum/1000, buckets)
+}
+
 // counted is how a counter of a view is shown.
 type counted struct {
 	gauge      bool
 	name, help string
 	labels     labels
+	unit       float64 // of the view's counter; 0: 1
 }
 
 const (
@@ -194,37 +219,39 @@ const (
 )
 
 func message(event string) counted {
-	return counted{false, "messages_total", messagesHelp, labels{"event": event}}
+	return counted{name: "messages_total", help: messagesHelp, labels: labels{"event": event}}
 }
 
 // shown is how each counter of a view is shown.
 func shown() map[string]counted {
 	return map[string]counted{
-		"originated":         message("originated"),
-		"relayed":            message("relayed"),
-		"delivered":          message("delivered"),
-		"resent":             message("resent"),
-		"reaimed":            message("reaimed"),
-		"duplicates":         message("duplicate"),
-		"detours":            message("detoured"),
-		"twin_copies":        message("doubled"),
-		"acks":               {false, "acknowledgements_total", "Acknowledgements that came.", nil},
-		"in_flight":          {true, "kept_messages", flightHelp, labels{"why": "in_flight"}},
-		"held":               {true, "kept_messages", flightHelp, labels{"why": "held"}},
-		"in_flight_bytes":    {true, "kept_bytes", flightBytes, labels{"why": "in_flight"}},
-		"held_bytes":         {true, "kept_bytes", flightBytes, labels{"why": "held"}},
-		"handshakes":         {false, "handshakes_total", "Handshakes begun by others.", nil},
-		"connections":        {false, "node_connections_total", "Connections of other nodes taken.", nil},
-		"strangers":          {false, "strangers_total", "Connections refused since the other end is no node of this mesh.", nil},
-		"proofs":             {false, "address_proofs_total", "Callers that had to prove their address first (QUIC Retry).", nil},
-		"records":            {true, "records", "Records held: links and interest of nodes.", nil},
-		"records_checked":    {false, "record_checks_total", "Signatures of records checked.", nil},
-		"route_computations": {false, "route_computations_total", "Times that routes were computed.", nil},
-		"swim_packets_in":    {false, "swim_packets_total", swimPackets, labels{"direction": "in"}},
-		"swim_packets_out":   {false, "swim_packets_total", swimPackets, labels{"direction": "out"}},
-		"swim_bytes_in":      {false, "swim_bytes_total", swimBytes, labels{"direction": "in"}},
-		"swim_bytes_out":     {false, "swim_bytes_total", swimBytes, labels{"direction": "out"}},
-		"swim_problems":      {false, "swim_problems_total", "Errors that SWIM logged.", nil},
+		"originated":           message("originated"),
+		"relayed":              message("relayed"),
+		"delivered":            message("delivered"),
+		"resent":               message("resent"),
+		"reaimed":              message("reaimed"),
+		"duplicates":           message("duplicate"),
+		"detours":              message("detoured"),
+		"twin_copies":          message("doubled"),
+		"unwanted":             message("unwanted"),
+		"acks":                 {false, "acknowledgements_total", "Acknowledgements that came.", nil, 0},
+		"in_flight":            {true, "kept_messages", flightHelp, labels{"why": "in_flight"}, 0},
+		"held":                 {true, "kept_messages", flightHelp, labels{"why": "held"}, 0},
+		"in_flight_bytes":      {true, "kept_bytes", flightBytes, labels{"why": "in_flight"}, 0},
+		"held_bytes":           {true, "kept_bytes", flightBytes, labels{"why": "held"}, 0},
+		"handshakes":           {false, "handshakes_total", "Handshakes begun by others.", nil, 0},
+		"connections":          {false, "node_connections_total", "Connections of other nodes taken.", nil, 0},
+		"strangers":            {false, "strangers_total", "Connections refused since the other end is no node of this mesh.", nil, 0},
+		"proofs":               {false, "address_proofs_total", "Callers that had to prove their address first (QUIC Retry).", nil, 0},
+		"records":              {true, "records", "Records held: links and interest of nodes.", nil, 0},
+		"records_checked":      {false, "record_checks_total", "Signatures of records checked.", nil, 0},
+		"route_computations":   {false, "route_computations_total", "Times that routes were computed.", nil, 0},
+		"route_computation_ns": {false, "route_computation_seconds_total", "Time of the steps in which routes were computed.", nil, 1e-9},
+		"swim_packets_in":      {false, "swim_packets_total", swimPackets, labels{"direction": "in"}, 0},
+		"swim_packets_out":     {false, "swim_packets_total", swimPackets, labels{"direction": "out"}, 0},
+		"swim_bytes_in":        {false, "swim_bytes_total", swimBytes, labels{"direction": "in"}, 0},
+		"swim_bytes_out":       {false, "swim_bytes_total", swimBytes, labels{"direction": "out"}, 0},
+		"swim_problems":        {false, "swim_problems_total", "Errors that SWIM logged.", nil, 0},
 	}
 }
 
@@ -237,7 +264,7 @@ func (e emitter) counters(v *core.View) {
 		case c.gauge:
 			e.gauge(c.name, c.help, float64(value), c.labels)
 		default:
-			e.counter(c.name, c.help, value, c.labels)
+			e.send(prometheus.CounterValue, c.name, c.help, float64(value)*cmp.Or(c.unit, 1), c.labels)
 		}
 	}
 	for reason, count := range v.Dropped {

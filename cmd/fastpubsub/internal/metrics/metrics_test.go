@@ -35,6 +35,10 @@ func busy() *made {
 	}
 	m.view.Members = []core.MemberView{{State: "alive"}, {State: "alive"}, {State: "unreachable"}}
 	m.view.Routes = []core.RouteView{{Cost: 15, Direct: 40}, {Cost: 30, Direct: 30}, {Cost: 700}}
+	m.view.Counters["route_computation_ns"] = 2_500_000_000
+	m.view.Links[peersMost+9].Queued = 4096
+	m.view.Interest = core.InterestView{Patterns: 7, Nodes: 3, Bytes: 2048, FalsePositive: 0.01}
+	m.view.Ages = core.Histogram{Bounds: []float64{10, 100}, Counts: []uint64{3, 2, 1}, Sum: 450}
 	m.clients = wsgate.Stats{Connections: 4, MessagesIn: 100, Errors: map[string]uint64{"invalid_pattern": 1}}
 	return m
 }
@@ -66,6 +70,16 @@ func TestScrape(t *testing.T) {
 		`fastpubsub_route_direct_seconds_count 2`,
 		`fastpubsub_routes_faster_than_direct 1`,
 		`fastpubsub_routes_gain_seconds 0.025`,
+		`fastpubsub_route_computation_seconds_total 2.5`,
+		`fastpubsub_link_queue_bytes{id="000000000000008a",peer="n137"} 4096`,
+		`fastpubsub_interest_patterns 7`,
+		`fastpubsub_interest_nodes 3`,
+		`fastpubsub_interest_bytes 2048`,
+		`fastpubsub_interest_false_positive_ratio 0.01`,
+		`fastpubsub_message_age_seconds_bucket{le="0.01"} 3`,
+		`fastpubsub_message_age_seconds_bucket{le="0.1"} 5`,
+		`fastpubsub_message_age_seconds_bucket{le="+Inf"} 6`,
+		`fastpubsub_message_age_seconds_sum 0.45`,
 		`fastpubsub_client_connections 4`,
 		`fastpubsub_client_messages_total{direction="in"} 100`,
 		`fastpubsub_client_errors_total{code="invalid_pattern"} 1`,
