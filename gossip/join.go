@@ -291,7 +291,7 @@ func (j *joiner) join(ctx context.Context, addr netip.AddrPort, t *target) {
 	if err != nil && ctx.Err() == nil && t.seed && now.Sub(t.since) >= seedPatience && now.Sub(t.told) >= resolveTells {
 		t.told = now
 		j.g.cfg.Log.Warn().Err(err).Stringer("seed", addr).
-			Msg("no member answers there: is a node running, does UDP get through both ways, and has it the same mesh secret?")
+			Msg("no member answers there: is a node running, does UDP get through both ways, and has it the same mesh secret? fastpubsub doctor with this node's options tells")
 	}
 	if err == nil {
 		// After a partition a join can succeed and yet leave the other one dead in our eyes: it has to refute its death first, which

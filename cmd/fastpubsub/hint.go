@@ -12,6 +12,8 @@ const start = `FastPubSub delivers small messages across the Internet by the fas
   fastpubsub node                        a node on this machine; it says how others join it
   fastpubsub sub 'x.#'                   print what comes on channels, from the node on this machine
   fastpubsub pub x.y hello               publish
+  fastpubsub top                         watch the mesh
+  fastpubsub doctor --join HOST:PORT     what keeps a node from its mesh, and what to do
 
 fastpubsub --help lists all commands, fastpubsub COMMAND --help the options of one.
 `
@@ -20,7 +22,7 @@ fastpubsub --help lists all commands, fastpubsub COMMAND --help the options of o
 func hint(err error) string {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "another process uses that address: fastpubsub status tells if it is a node; --listen and --ws choose others, with port 0 any that is free"
+		return "another process uses that address: fastpubsub doctor with the same options tells which; --listen and --ws choose others, with port 0 any that is free"
 	case errors.Is(err, syscall.EACCES):
 		return "this needs rights that the user does not have, as ports below 1024 do"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -141,7 +141,7 @@ func TestHealthy(t *testing.T) {
 			addr := startNode(t, c[0])
 			_, port, _ := net.SplitHostPort(addr)
 			found := look(t, Config{Trust: c[1], Seeds: []string{"localhost:" + port, addr}, TCP: true, DataDir: t.TempDir()})
-			for _, what := range []string{"UDP port", "TCP port", "client port", "handshake", "clock", "seen as", "inbound", "MTU", "data dir", "seed"} {
+			for _, what := range []string{"UDP port", "TCP port", "client port", "handshake", "clock", "seen as", "inbound", "MTU", "data dir", "seed name"} {
 				if found[what].Verdict != OK {
 					t.Errorf("%s: %+v", what, found[what])
 				}
@@ -201,8 +201,20 @@ func TestSilence(t *testing.T) {
 	want(t, look(t, cfg), "seed", Fail, "does not resolve")
 	cfg.Seeds = []string{"10.255.255.1:7946"}
 	want(t, look(t, cfg), "seed", Fail, "for this machine alone")
+	cfg.Seeds = []string{"[::1]:7946"}
+	want(t, look(t, cfg), "seed", Fail, "a mesh is of one family")
 	cfg.Seeds = nil
 	want(t, look(t, cfg), "seeds", Skip, "none given")
+}
+
+// Of a name with addresses of both families a node uses its own's.
+func TestSameFamily(t *testing.T) {
+	four, six := netip.MustParseAddrPort("192.0.2.1:7946"), netip.MustParseAddrPort("[2001:db8::1]:7946")
+	for own, wanted := range map[string]netip.AddrPort{"127.0.0.1": four, "::1": six} {
+		if got := sameFamily([]netip.AddrPort{six, four}, netip.MustParseAddr(own)); len(got) != 1 || got[0] != wanted {
+			t.Errorf("%s: %v", own, got)
+		}
+	}
 }
 
 // relay passes datagrams between who calls it and a node, as a NAT does, unless they are over a size.

@@ -21,10 +21,12 @@ func (v *visit) seed(ctx context.Context, p *port, seed string) {
 		v.add(Fail, "seed", fmt.Sprintf("%s does not resolve: %v", seed, err), "correct the name in --join, or this machine's DNS (/etc/resolv.conf)")
 		return
 	}
-	if len(addrs) > addrsMost {
-		addrs = addrs[:addrsMost]
+	own := sameFamily(addrs, p.advertise.Addr())
+	if len(own) == 0 {
+		v.add(Fail, "seed", fmt.Sprintf("%s has %v, and this node advertises %v: a mesh is of one family", seed, addrs, p.advertise), "give --listen or --advertise an address of the same family, IPv4 or IPv6")
+		return
 	}
-	for _, addr := range addrs {
+	for _, addr := range own[:min(len(own), addrsMost)] {
 		if local := p.socket.LocalAddr().(*net.UDPAddr); local.IP.IsLoopback() && !addr.Addr().IsLoopback() {
 			v.add(Fail, "seed", fmt.Sprintf("%v cannot be reached from %v, which is for this machine alone", addr, v.cfg.Listen), "--listen 0.0.0.0:7946")
 			continue
@@ -34,6 +36,16 @@ func (v *visit) seed(ctx context.Context, p *port, seed string) {
 		}
 		v.node(ctx, p, seed, addr)
 	}
+}
+
+// sameFamily are the addresses that a node with this one uses: of IPv4, or of IPv6.
+func sameFamily(addrs []netip.AddrPort, own netip.Addr) (out []netip.AddrPort) {
+	for _, addr := range addrs {
+		if addr.Addr().Is4() == own.Is4() {
+			out = append(out, addr)
+		}
+	}
+	return out
 }
 
 func (v *visit) resolve(ctx context.Context, seed string) ([]netip.AddrPort, error) {
@@ -58,7 +70,7 @@ func (v *visit) resolve(ctx context.Context, seed string) ([]netip.AddrPort, err
 	for _, ip := range ips {
 		out = append(out, netip.AddrPortFrom(ip.Unmap(), uint16(number)))
 	}
-	v.add(OK, "seed", fmt.Sprintf("%s is %v", seed, ips), "")
+	v.add(OK, "seed name", fmt.Sprintf("%s is %v", seed, ips), "")
 	return out, nil
 }
 
