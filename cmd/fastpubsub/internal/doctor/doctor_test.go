@@ -140,7 +140,9 @@ func TestHealthy(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			addr := startNode(t, c[0])
 			_, port, _ := net.SplitHostPort(addr)
-			found := look(t, Config{Trust: c[1], Seeds: []string{"localhost:" + port, addr}, TCP: true, DataDir: t.TempDir()})
+			udp, tcp := holeWithTCP(t) // both ports were free
+			_, _ = udp.Close(), tcp.Close()
+			found := look(t, Config{Listen: tcp.Addr().String(), Trust: c[1], Seeds: []string{"localhost:" + port, addr}, TCP: true, DataDir: t.TempDir()})
 			for _, what := range []string{"UDP port", "TCP port", "client port", "handshake", "clock", "seen as", "inbound", "MTU", "data dir", "seed name"} {
 				if found[what].Verdict != OK {
 					t.Errorf("%s: %+v", what, found[what])
@@ -174,27 +176,35 @@ func TestMistrust(t *testing.T) {
 	}
 }
 
+// holeWithTCP is a UDP port that never answers, and a TCP listener with its number.
+func holeWithTCP(t *testing.T) (hole *net.UDPConn, tcp net.Listener) {
+	t.Helper()
+	for {
+		hole, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tcp, err := net.Listen("tcp", hole.LocalAddr().String()); err == nil {
+			return hole, tcp
+		}
+		_ = hole.Close() // another process has the TCP port
+	}
+}
+
 // Silence has several reasons, and each is named.
 func TestSilence(t *testing.T) {
-	hole, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}) // never answers
-	if err != nil {
-		t.Fatal(err)
-	}
+	hole, tcp := holeWithTCP(t)
 	defer hole.Close()
+	cfg := Config{Seeds: []string{hole.LocalAddr().String()}, Wait: 300 * time.Millisecond}
+	want(t, look(t, cfg), "handshake", Fail, "UDP is blocked")
+	_ = tcp.Close()
+	want(t, look(t, cfg), "handshake", Fail, "nobody answers by UDP; the machine is there")
 	shut, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	nobody := shut.LocalAddr().String()
 	_ = shut.Close()
-	cfg := Config{Seeds: []string{hole.LocalAddr().String()}, Wait: 300 * time.Millisecond}
-	want(t, look(t, cfg), "handshake", Fail, "nobody answers by UDP; the machine is there")
-	tcp, err := net.Listen("tcp", hole.LocalAddr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tcp.Close()
-	want(t, look(t, cfg), "handshake", Fail, "UDP is blocked")
 	cfg.Seeds = []string{nobody}
 	want(t, look(t, cfg), "handshake", Fail, "nothing has that UDP port")
 	cfg.Seeds = []string{"no-such-name.invalid:7946"}
