@@ -24,6 +24,7 @@ type Planner struct {
 	lost    []Pair    // since the last Compute
 	left    []Pair    // lost, as the last Compute found it
 	queue   queue
+	order   []int32 // of the nodes by their distance from self, as of the last table
 }
 
 // Pair is the two ends of a link, A < B.
@@ -60,7 +61,16 @@ func (p *Planner) table() *Table {
 	if !known {
 		return t
 	}
-	s := &search{graph: &p.graph, tree: p.graph.shortestPaths(root, &p.queue), root: root, near: p.near}
+	if p.own == nil { // of links that are merely known
+		p.own = newSource(&p.graph, root, &p.queue)
+	}
+	if len(p.order) != len(p.graph.ids) {
+		p.order = make([]int32, len(p.graph.ids))
+		for i := range p.order {
+			p.order[i] = int32(i)
+		}
+	}
+	s := &search{graph: &p.graph, tree: p.graph.treeOf(root, p.own.dist, p.order), root: root, near: p.near}
 	t.ids, t.index, t.parent, t.vectors = p.graph.ids, p.index, s.parent, slices.Clone(p.vectors)
 	t.routes = s.routes()
 	for _, r := range t.routes {

@@ -1,5 +1,10 @@
 package route
 
+import (
+	"cmp"
+	"slices"
+)
+
 // tree is the shortest-path tree from one root. Entries of unreachable nodes are infinity and none.
 type tree struct {
 	dist   []metric
@@ -10,32 +15,26 @@ type tree struct {
 // none is no node.
 const none = -1
 
-// shortestPaths is Dijkstra from root, with the whole tie-breaking of the package comment.
-func (g *graph) shortestPaths(root int32, q *queue) tree {
+// treeOf is the tree from a root to which all distances are known, with the whole tie-breaking of the package comment: what Dijkstra's algorithm finds, without
+// its queue. Nodes are taken in the order of their distances, so that a node's parents, which are nearer, come before it. The order is brought up to date
+// from what it was for the tree before: then it is nearly right.
+func (g *graph) treeOf(root int32, dist []metric, order []int32) tree {
 	n := len(g.ids)
-	t := tree{dist: make([]metric, n), parent: make([]int32, n), first: make([]int32, n)}
+	t := tree{dist: dist, parent: make([]int32, n), first: make([]int32, n)}
 	for i := range n {
-		t.dist[i], t.parent[i], t.first[i] = infinity, none, none
+		t.parent[i], t.first[i] = none, none
 	}
-	t.dist[root] = 0
-	q.push(entry{0, root})
-	for !q.empty() {
-		e := q.pop()
-		u := e.node
-		if e.dist != t.dist[u] {
-			continue // a longer path to u than the one already taken
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(dist[a], dist[b]) })
+	for _, u := range order {
+		if dist[u] == infinity {
+			break
 		}
 		t.first[u] = u
 		if p := t.parent[u]; p != none && p != root {
 			t.first[u] = t.first[p]
 		}
 		for _, a := range g.rows[u] {
-			d := e.dist + linkMetric(a.cost)
-			switch {
-			case d < t.dist[a.to]:
-				t.dist[a.to], t.parent[a.to] = d, u
-				q.push(entry{d, a.to})
-			case d == t.dist[a.to] && t.less(u, t.parent[a.to]):
+			if dist[u]+linkMetric(a.cost) == dist[a.to] && (t.parent[a.to] == none || t.less(u, t.parent[a.to])) {
 				t.parent[a.to] = u
 			}
 		}
