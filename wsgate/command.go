@@ -48,7 +48,7 @@ func (s *session) handleBinary(ctx context.Context, msg []byte) {
 		s.publishPending(ctx)
 		s.refuse(ctx, err, nil)
 	}
-	if s.badFrames >= s.server.limits.BadFrames {
+	if s.badFrames >= s.server.rules.Load().limits.BadFrames {
 		s.box.shut(closePolicy)
 	}
 }
@@ -93,6 +93,7 @@ func (s *session) publishable(tenant, name string) (string, error) {
 
 // afford takes a publication from the budgets of the session. One that is too large costs nothing: it is refused for that.
 func (s *session) afford(tenant, name string, payload []byte) error {
+	s.heed()
 	if len(payload) <= channel.MaxPayloadLen && !s.credits.take(len(tenant)+len(name)+len(payload)) {
 		return errTooFast
 	}
@@ -200,13 +201,14 @@ func (s *session) subscribe(ctx context.Context, c command) error {
 	s.box.cork()
 	defer s.box.uncork()
 	again := s.share != nil && s.server.hub.holds(&s.subscriber, tenant, pattern) // which is none more
-	if !again && !s.server.shares.reserve(s.share) {
-		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions with this token", s.server.shares.subscriptions)}
+	limits := &s.server.rules.Load().limits
+	if !again && !s.share.reserve(limits.TokenSubscriptions) {
+		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions with this token", limits.TokenSubscriptions)}
 	}
-	in := s.server.hub.subscribe(&s.subscriber, tenant, pattern, s.server.limits.Subscriptions)
+	in := s.server.hub.subscribe(&s.subscriber, tenant, pattern, limits.Subscriptions)
 	if in == nil {
 		s.share.release(1)
-		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions", s.server.limits.Subscriptions)}
+		return fault{codeLimitExceeded, fmt.Sprintf("%d subscriptions", limits.Subscriptions)}
 	}
 	s.server.hub.setPolicy(s.subscriber.held[in], c.policy)
 	var told atomic.Int32 // that it has spread, and that it is accepted: the client hears of the first after the second

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"time"
 
@@ -34,8 +33,8 @@ type Config struct {
 	Home     string                  // the page to which / leads browsers; default none: they get the text page, as all others do
 
 	TLS    *tls.Config // to serve with, HTTP/1.1 only; nil means without TLS
-	Limits Limits
-	Rates  Rates
+	Limits Limits      // SetLimits changes them
+	Rates  Rates       // the same
 	Timing Timing
 }
 
@@ -89,17 +88,10 @@ func (c Config) validate() error {
 	if c.Broker == nil {
 		faults = append(faults, errors.New("no Broker"))
 	}
-	l, t := c.Limits, c.Timing
-	if min(l.Connections, l.PerAddress, l.PerToken, l.Subscriptions, l.TokenSubscriptions, l.QueueBytes, l.QueueFrames, l.BadFrames, l.Strikes, l.HeaderBytes) < 0 {
-		faults = append(faults, fmt.Errorf("negative limit: %+v", l))
+	if err := CheckLimits(c.Limits, c.Rates); err != nil {
+		faults = append(faults, err)
 	}
-	if l.Subscriptions > math.MaxUint16 {
-		faults = append(faults, fmt.Errorf("%d subscriptions do not fit a delivery, limit %d", l.Subscriptions, math.MaxUint16))
-	}
-	if r := c.Rates; min(r.Messages, r.Bytes, r.TokenMessages, r.TokenBytes, r.Commands, r.Connects) < 0 {
-		faults = append(faults, fmt.Errorf("negative rate: %+v", r))
-	}
-	if min(t.Request, t.Ping, t.Pong, t.Write, t.Overflow, t.Spread, t.Close) < 0 {
+	if t := c.Timing; min(t.Request, t.Ping, t.Pong, t.Write, t.Overflow, t.Spread, t.Close) < 0 {
 		faults = append(faults, fmt.Errorf("negative time: %+v", t))
 	}
 	return errors.Join(faults...)

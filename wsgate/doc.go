@@ -95,6 +95,10 @@
 // over an address's limits get 429 with Retry-After to their first request, before any upgrade; where even those come too fast (10 a second), they are closed at once. At most
 // 65,536 addresses are told apart; the others share one allowance.
 //
+// SetLimits changes them while clients are served. Nobody is closed, and no subscription ended, for a limit that has become lower. Connections that are open count, and go
+// by the new ones from their next message on, but that: they keep the queue they came with; and those that came while no address was limited do not count for theirs. A
+// rate of publications that changes starts with a second's worth. SpareLoopback and HeaderBytes are those at the beginning of Serve.
+//
 // # Draining
 //
 // Drain tells each client RECONNECT, spread over Timing.Spread, and serves all that are still connected as before: a client opens another connection,

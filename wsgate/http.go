@@ -76,25 +76,36 @@ func (s *Server) pages(upgrade, stream http.HandlerFunc) map[string]http.Handler
 	return pages
 }
 
-// guestKey is the key of a request's guest in its context.
-type guestKey struct{}
+// caller is an HTTP connection. Its requests come one after the other.
+type caller struct {
+	conn  net.Conn
+	guest *guest // nil: its address is not limited
+	id    uint64 // in the log: the how manieth of this run it is
 
-// callers notes for all requests of a connection who is answerable for it, and what they may publish.
+	rates   Rates   // that credits were made for
+	credits credits // what it may publish: as much as a WebSocket connection
+}
+
+// callerKey is the key of a request's caller in its context.
+type callerKey struct{}
+
+// callerOf is the connection that brought a request: a new one where no server knows of any.
+func callerOf(ctx context.Context) *caller {
+	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
+		return c
+	}
+	return new(caller)
+}
+
+// callers notes for all requests of a connection which one it is.
 func (s *Server) callers(ctx context.Context, c net.Conn) context.Context {
-	ctx = context.WithValue(ctx, knockKey{}, c)
-	if g := guestOf(c); g != nil {
-		ctx = context.WithValue(ctx, guestKey{}, g)
-	}
-	if s.rates.Messages > 0 || s.rates.Bytes > 0 {
-		ctx = context.WithValue(ctx, callerKey{}, new(caller))
-	}
-	return ctx
+	return context.WithValue(ctx, callerKey{}, &caller{conn: c, guest: guestOf(c), id: s.connections.Add(1)})
 }
 
 // answerable refuses all requests of a connection over its address's limits.
 func (s *Server) answerable(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g, _ := r.Context().Value(guestKey{}).(*guest)
+		g := callerOf(r.Context()).guest
 		if g == nil || g.said == welcome {
 			next.ServeHTTP(w, r)
 			return
@@ -163,7 +174,7 @@ func (g *gathering) admit(ctx context.Context, w http.ResponseWriter, text strin
 		http.Error(w, "this node is about to stop", http.StatusServiceUnavailable)
 		return
 	}
-	if counts.open.Add(1) > int64(g.server.limits.Connections) {
+	if counts.open.Add(1) > int64(g.server.rules.Load().limits.Connections) {
 		counts.open.Add(-1)
 		counts.refused.Add(1)
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
@@ -196,9 +207,8 @@ func (g *gathering) start(ctx context.Context, w http.ResponseWriter, text strin
 		return false
 	}
 	s.pass = pass
-	if s.share = share; share != nil {
-		s.credits.charge(share.budget)
-	}
+	s.share = share
+	s.obey(g.server.rules.Load())
 	counts.opened.Add(1)
 	if !g.add(ctx, s) {
 		g.server.leave(pass, share)
@@ -263,14 +273,13 @@ func (s *session) use(conn *frameConn) {
 		room:    make(chan struct{}, 1),
 	}
 	s.subscriber.box = &s.box
-	s.credits.charge(newBudget(s.server.rates.Messages, s.server.rates.Bytes))
-	s.commands = newLimiter(s.server.rates.Commands, float64(s.server.limits.Subscriptions))
 }
 
 func (s *Server) queueLimits() outboxLimits {
+	limits := &s.rules.Load().limits
 	return outboxLimits{
-		bytes:    s.limits.QueueBytes,
-		frames:   s.limits.QueueFrames,
+		bytes:    limits.QueueBytes,
+		frames:   limits.QueueFrames,
 		overflow: s.timing.Overflow,
 		stall:    s.timing.Write,
 		linger:   s.timing.Close,

@@ -56,13 +56,10 @@ func (k *knocks) remove(c net.Conn) bool {
 	return waited
 }
 
-// knockKey is the key of a request's connection in its context.
-type knockKey struct{}
-
 // heard takes note that a connection has brought a request.
 func (k *knocks) heard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c, ok := r.Context().Value(knockKey{}).(net.Conn); ok {
+		if c := callerOf(r.Context()).conn; c != nil {
 			k.remove(c)
 		}
 		next.ServeHTTP(w, r)

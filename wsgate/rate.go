@@ -123,27 +123,18 @@ func (c *credits) charge(b *budget) {
 	}
 }
 
-// caller is an HTTP connection that may publish: the same budgets as a WebSocket's, made when it first does. Its requests come one after the other.
-type caller struct {
-	credits credits
-	known   bool
-}
-
-// callerKey is the key of a request's caller in its context.
-type callerKey struct{}
-
 // affordable takes a publication of n bytes, made by a request with a token.
 func (s *Server) affordable(ctx context.Context, with *share, n int) bool {
-	if with != nil && with.budget != nil && !with.budget.take(n) {
-		return false
+	if with != nil {
+		if b := with.budget.Load(); b != nil && !b.take(n) {
+			return false
+		}
 	}
-	c, _ := ctx.Value(callerKey{}).(*caller)
-	if c == nil {
-		return true
-	}
-	if !c.known {
-		c.known = true
-		c.credits.charge(newBudget(s.rates.Messages, s.rates.Bytes))
+	c := callerOf(ctx)
+	if now := s.rules.Load(); c.rates != now.rates {
+		c.rates = now.rates
+		c.credits = nil
+		c.credits.charge(newBudget(now.rates.Messages, now.rates.Bytes))
 	}
 	return c.credits.take(n)
 }
@@ -162,7 +153,7 @@ func (s *session) refuseFast(ctx context.Context, id []byte) {
 	}
 	s.strikes.count++
 	s.strikes.at = now
-	if s.strikes.count > s.server.limits.Strikes {
+	if s.strikes.count > s.server.rules.Load().limits.Strikes {
 		s.box.shut(closeRate)
 		return
 	}
@@ -173,7 +164,7 @@ func (s *session) refuseFast(ctx context.Context, id []byte) {
 // paced waits until the client may subscribe or unsubscribe. It is not refused: a client that follows the contract, and connects anew, would never be
 // able to publish if one of its subscriptions were not acknowledged.
 func (s *session) paced(ctx context.Context) error {
-	if s.commands == nil {
+	if s.heed(); s.commands == nil {
 		return nil
 	}
 	return s.commands.Wait(ctx)

@@ -30,7 +30,7 @@ func (s *Server) servePublish(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	share, ok := s.shares.enter(pass.ID(), time.Now())
+	share, ok := s.shares.request(pass.ID(), time.Now(), s.rules.Load())
 	defer s.leave(pass, share) // nil where there is no room
 	if !ok {
 		w.Header().Set("Retry-After", "1")

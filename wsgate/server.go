@@ -51,8 +51,7 @@ type Server struct {
 	handlers map[string]http.Handler
 	home     string
 	tls      *tls.Config
-	limits   Limits
-	rates    Rates
+	rules    atomic.Pointer[rules]
 	shares   *shares
 	visitors *visitors
 	timing   Timing
@@ -60,6 +59,8 @@ type Server struct {
 
 	mu      sync.Mutex // guards what follows
 	serving map[*gathering]struct{}
+
+	connections atomic.Uint64 // accepted
 
 	counts  counters
 	knocks  *knocks
@@ -87,13 +88,12 @@ func New(cfg Config) (*Server, error) {
 		handlers:  cfg.Handlers,
 		home:      cfg.Home,
 		tls:       cfg.TLS,
-		limits:    cfg.Limits.withDefaults(),
-		rates:     cfg.Rates,
 		shares:    newShares(cfg.Limits, cfg.Rates),
 		visitors:  newVisitors(cfg.Limits.PerAddress, cfg.Rates.Connects),
 		timing:    cfg.Timing.withDefaults(),
 		serving:   map[*gathering]struct{}{},
 	}
+	s.rules.Store(&rules{limits: cfg.Limits.withDefaults(), rates: cfg.Rates})
 	if s.listEdges == nil {
 		s.listEdges = func() []Edge { return nil }
 	}
@@ -134,7 +134,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.warnIfOpen(l.Addr())
-	g := &gathering{server: s, door: &door{Listener: l, spareLoopback: s.limits.SpareLoopback, visitors: s.visitors, unheard: func() { s.counts.refusedAddress.Add(1) }}, sessions: map[*session]struct{}{}}
+	limits := &s.rules.Load().limits
+	g := &gathering{server: s, door: &door{Listener: l, spareLoopback: limits.SpareLoopback, visitors: s.visitors, unheard: func() { s.counts.refusedAddress.Add(1) }}, sessions: map[*session]struct{}{}}
 	upgrade := func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }
 	stream := func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }
 	g.web = &http.Server{
@@ -144,7 +145,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       60 * time.Second,
-		MaxHeaderBytes:    s.limits.HeaderBytes,
+		MaxHeaderBytes:    limits.HeaderBytes,
 		ConnContext:       s.callers,
 		BaseContext:       func(net.Listener) context.Context { return inner },
 		ErrorLog:          log.New(debugLog{s.log}, "", 0),

@@ -35,7 +35,9 @@ type session struct {
 	// Of the reader alone.
 	badFrames int
 	pending   pending
-	credits   credits // that each publication is taken from
+	rules     *rules  // that it goes by
+	own       *budget // what it may publish itself; nil: no limit
+	credits   credits // that each publication is taken from: its own budget, and its token's
 	strikes   strikes
 	commands  *rate.Limiter // of subscribing and unsubscribing; nil: no limit
 	wanted    []command     // what an event stream is to subscribe

@@ -11,8 +11,8 @@ const sharesKept = 5 * time.Second
 
 // share is what all connections and requests with one token have together, on this node.
 type share struct {
-	budget        *budget      // nil: no limit
-	subscriptions atomic.Int64 // held and about to be
+	budget        atomic.Pointer[budget] // nil: no limit
+	subscriptions atomic.Int64           // held and about to be
 
 	open  int       // connections and requests under way; shares.mu guards it
 	since time.Time // when the last ended; shares.mu guards it
@@ -20,26 +20,43 @@ type share struct {
 
 // shares knows the tokens in use.
 type shares struct {
-	messages, bytes     float64 // a second, of all; 0: no limit
-	most, subscriptions int     // of all; 0: no limit
-
-	mu      sync.Mutex // guards what follows
-	known   map[[16]byte]*share
-	sweepAt time.Time
+	mu              sync.Mutex // guards what follows
+	messages, bytes float64    // a second, of all; 0: no limit
+	most            int        // of all; 0: no limit
+	known           map[[16]byte]*share
+	sweepAt         time.Time
 }
 
 func newShares(l Limits, r Rates) *shares {
-	return &shares{messages: r.TokenMessages, bytes: r.TokenBytes, most: l.PerToken, subscriptions: l.TokenSubscriptions, known: map[[16]byte]*share{}}
+	return &shares{messages: r.TokenMessages, bytes: r.TokenBytes, most: l.PerToken, known: map[[16]byte]*share{}}
 }
 
-// off tells whether nothing is limited.
-func (x *shares) off() bool {
-	return x.messages == 0 && x.bytes == 0 && x.most == 0 && x.subscriptions == 0
+// set changes the limits, for those who have a share already, too. Where they change, a second's worth can come at once.
+func (x *shares) set(next *rules) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.most = next.limits.PerToken
+	if x.messages == next.rates.TokenMessages && x.bytes == next.rates.TokenBytes {
+		return
+	}
+	x.messages, x.bytes = next.rates.TokenMessages, next.rates.TokenBytes
+	for _, s := range x.known {
+		s.budget.Store(newBudget(x.messages, x.bytes))
+	}
 }
 
-// enter counts a connection with a token, if that may have one more; the caller owes a leave. The share is nil if nothing is limited, or there is no token.
+// request is enter for what is over at once, and so need not count while nothing is limited.
+func (x *shares) request(id [16]byte, now time.Time, under *rules) (s *share, ok bool) {
+	if under.rates.TokenMessages == 0 && under.rates.TokenBytes == 0 && under.limits.PerToken == 0 {
+		return nil, true
+	}
+	return x.enter(id, now)
+}
+
+// enter counts a connection with a token, if that may have one more; the caller owes a leave. The share is nil if there is no token. Connections count even while
+// nothing is limited, since there may be limits before they end.
 func (x *shares) enter(id [16]byte, now time.Time) (s *share, ok bool) {
-	if x.off() || id == [16]byte{} {
+	if id == [16]byte{} {
 		return nil, true
 	}
 	x.mu.Lock()
@@ -54,7 +71,8 @@ func (x *shares) enter(id [16]byte, now time.Time) (s *share, ok bool) {
 	}
 	s = x.known[id]
 	if s == nil {
-		s = &share{budget: newBudget(x.messages, x.bytes)}
+		s = new(share)
+		s.budget.Store(newBudget(x.messages, x.bytes))
 		x.known[id] = s
 	}
 	if x.most > 0 && s.open >= x.most {
@@ -74,9 +92,9 @@ func (x *shares) leave(s *share, now time.Time) {
 	s.since = now
 }
 
-// reserve counts a subscription, if there may be one more.
-func (x *shares) reserve(s *share) bool {
-	if s == nil || s.subscriptions.Add(1) <= int64(x.subscriptions) || x.subscriptions == 0 {
+// reserve counts a subscription, if there may be one more; most is 0 where nothing is limited.
+func (s *share) reserve(most int) bool {
+	if s == nil || s.subscriptions.Add(1) <= int64(most) || most == 0 {
 		return true
 	}
 	s.subscriptions.Add(-1)

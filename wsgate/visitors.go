@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -23,10 +24,11 @@ const (
 
 // visitors knows the addresses that have connections, or had them lately. IPv6 addresses count by their /64, which is what one subscriber has.
 type visitors struct {
-	most int     // connections open at a time; 0: no limit
-	pace float64 // connections a second; 0: no limit
+	limited atomic.Bool // something is
 
 	mu      sync.Mutex // guards what follows
+	most    int        // connections open at a time; 0: no limit
+	pace    float64    // connections a second; 0: no limit
 	known   map[netip.Addr]*visitor
 	rest    *visitor // everybody for whom there is no room
 	sweepAt time.Time
@@ -52,11 +54,24 @@ const (
 func newVisitors(most int, pace float64) *visitors {
 	v := &visitors{most: most, pace: pace, known: map[netip.Addr]*visitor{}}
 	v.rest = v.stranger()
+	v.limited.Store(most > 0 || pace > 0)
 	return v
 }
 
+// set changes the limits, for those who are there already, too. What an address has used stays used. Connections that came while nothing was limited do not count.
+func (v *visitors) set(most int, pace float64, now time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.most, v.pace = most, pace
+	v.limited.Store(most > 0 || pace > 0)
+	v.rest.connects = adjust(v.rest.connects, pace, pace*connectBurst, now)
+	for _, who := range v.known {
+		who.connects = adjust(who.connects, pace, pace*connectBurst, now)
+	}
+}
+
 // off tells whether nothing is limited.
-func (v *visitors) off() bool { return v.most == 0 && v.pace == 0 }
+func (v *visitors) off() bool { return !v.limited.Load() }
 
 func (v *visitors) stranger() *visitor {
 	return &visitor{connects: newLimiter(v.pace, v.pace*connectBurst)}
