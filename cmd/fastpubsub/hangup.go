@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -25,6 +26,9 @@ func (h *hangups) release() { signal.Stop(h.signals) }
 
 // reload has something done at each signal, after what was asked for before. It must not be called while run runs.
 func (h *hangups) reload(do func()) { h.reloads = append(h.reloads, do) }
+
+// reloadFirst is reload for what is done before all that was asked for before.
+func (h *hangups) reloadFirst(do func()) { h.reloads = slices.Insert(h.reloads, 0, do) }
 
 // run does what was asked for, at each signal since the first moment, until ctx ends.
 func (h *hangups) run(ctx context.Context) error {

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/wsgate"
 )
 
-// limitOptions say what clients may have and do.
+// limitOptions say what clients may have and do. A node takes over at SIGHUP all but MaxHeader and HandshakeTimeout, which its listener was made with.
 type limitOptions struct {
 	MaxConnections    int           `default:"65536" help:"WebSocket connections open at a time; more get 503." group:"limits"`
 	MaxPerAddress     int           `default:"10000" help:"Connections open at a time from one address (IPv6: one /64); more get 429; loopback has no such limit. 0: no limit, for a node behind a proxy." group:"limits"`
@@ -22,6 +23,13 @@ type limitOptions struct {
 	RateSubscriptions float64       `default:"1000" help:"Times a second that a connection may subscribe and unsubscribe, after as many at once as it may have subscriptions; more wait. 0: no limit." group:"limits"`
 	RateConnections   float64       `default:"200" help:"Connections a second from one address (IPv6: one /64), and ten seconds' worth at once; more get 429. 0: no limit, for a node behind a proxy." group:"limits"`
 	HandshakeTimeout  time.Duration `default:"5s" help:"Time for a client's TLS handshake, and for the head of its request." group:"limits"`
+}
+
+func (o *limitOptions) check() error {
+	if err := wsgate.CheckLimits(o.limits(), o.rates()); err != nil {
+		return fmt.Errorf("%w: --max-... and --rate-...: %w", errUsage, err)
+	}
+	return nil
 }
 
 func (o *limitOptions) limits() wsgate.Limits {

@@ -12,6 +12,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/cmd/fastpubsub/internal/metrics"
@@ -119,7 +120,8 @@ func (c *nodeCommand) Run(ctx context.Context, std streams, given *nodeOptions, 
 	if node, err = mesh.New(cfg); err != nil {
 		return errors.Join(err, gate.close(), free(security.run))
 	}
-	member.apply = func(next *trust.Credentials) error { return c.turn(next, node, authority) }
+	tokens := held(&c.tokenOptions)
+	member.apply = func(next *trust.Credentials) error { return tokens.Load().turn(next, node, authority) }
 	var server *wsgate.Server
 	server, err = wsgate.New(wsgate.Config{
 		Hub: hub, Broker: node, Authority: authority, Ready: node.Ready, Describe: func() any { return viewOf(node, server) }, Trace: node.ServeTrace, Edges: edgesOf(node), Logger: log, Version: versionText(),
@@ -129,8 +131,8 @@ func (c *nodeCommand) Run(ctx context.Context, std streams, given *nodeOptions, 
 	if err != nil {
 		return errors.Join(err, gate.close(), free(node.Run, security.run))
 	}
-	again := reloader{read: read, now: given, node: node, member: member, authority: authority, log: log}
-	hangups.reload(again.reload)
+	again := reloader{read: read, now: given, node: node, server: server, member: member, tokens: tokens, authority: authority, log: log}
+	hangups.reloadFirst(again.reload) // other secrets of the mesh then meet the present options of tokens
 	life := life{node: node, server: server, gate: gate, drain: c.Drain, log: log}
 	life.others = []func(context.Context) error{authority.Keep, security.run, member.run, hangups.run, reports(node, server)}
 	life.announce = func(clients net.Addr) error { return c.announce(std.out, node, member, clients, log) }
@@ -188,10 +190,17 @@ func edgesOf(node *mesh.Node) func() []wsgate.Edge {
 	}
 }
 
+// held is a place for options that are replaced as a whole.
+func held(o *tokenOptions) *atomic.Pointer[tokenOptions] {
+	p := new(atomic.Pointer[tokenOptions])
+	p.Store(o)
+	return p
+}
+
 // turn has the node go on with other credentials, and with what tokens they are the key of.
-func (c *nodeCommand) turn(next *trust.Credentials, node *mesh.Node, authority *access.Authority) error {
-	if authority != nil && c.derived(next.Secrets()) {
-		keys, err := c.keys(next.Secrets())
+func (o *tokenOptions) turn(next *trust.Credentials, node *mesh.Node, authority *access.Authority) error {
+	if authority != nil && o.derived(next.Secrets()) {
+		keys, err := o.keys(next.Secrets())
 		if err != nil {
 			return err
 		}

@@ -1,16 +1,19 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
 	"github.com/fastpubsub/fastpubsub/mesh"
 	"github.com/fastpubsub/fastpubsub/mesh/trust"
+	"github.com/fastpubsub/fastpubsub/wsgate"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
 	"github.com/rs/zerolog"
 )
@@ -65,6 +68,9 @@ func (o *nodeOptions) check() error {
 	if err := c.check(secret); err != nil {
 		return err
 	}
+	if err := c.limitOptions.check(); err != nil {
+		return err
+	}
 	if _, err := parseGeo(c.Geo); err != nil {
 		return fmt.Errorf("%w: %w", errUsage, err)
 	}
@@ -87,22 +93,35 @@ type reloader struct {
 	read      readOptions
 	now       *nodeOptions
 	node      *mesh.Node
+	server    *wsgate.Server
 	member    *membership
-	authority *access.Authority // nil: clients need no tokens
+	tokens    *atomic.Pointer[tokenOptions] // those that the authority goes by
+	authority *access.Authority             // nil: clients need no tokens
 	log       zerolog.Logger
 }
 
-// changeable tells whether an option is taken over. Of those that name files the names are not, but what the files hold is.
-func changeable(name string) bool { return name == "log-level" || name == "join" }
+// changeable tells whether an option is taken over. Whether clients need tokens at all is not; by which, is. Of other options that name files the names are not,
+// but what the files hold is.
+func (r *reloader) changeable(name string) bool {
+	switch name {
+	case "log-level", "join", "max-connections", "max-per-address", "max-subscriptions", "max-per-token", "max-token-subscriptions", "max-strikes",
+		"rate-messages", "rate-bytes", "rate-token-messages", "rate-token-bytes", "rate-subscriptions", "rate-connections":
+		return true
+	case "require-tokens", "token-secret", "token-secret-file", "former-token-secret-file", "master-token-file", "jwt-key":
+		return r.authority != nil
+	default:
+		return false
+	}
+}
 
 func (r *reloader) reload() {
 	next, err := r.read()
 	if err == nil {
 		err = next.check()
 	}
-	tokens := func() {}
-	if err == nil && r.authority != nil {
-		tokens, err = r.tokens()
+	var takeTokens func()
+	if err == nil {
+		takeTokens, err = r.readTokens(&next.node.tokenOptions)
 	}
 	var addrs []string
 	if err == nil {
@@ -110,16 +129,24 @@ func (r *reloader) reload() {
 			err = r.node.SetSeeds(addrs)
 		}
 	}
+	if err == nil { // the last that could fail, and does not, as the limits were checked
+		err = r.server.SetLimits(next.node.limits(), next.node.rates())
+	}
 	if err != nil {
 		r.log.Error().Err(err).Msg("the options are wrong now; those before stay")
 		return
 	}
-	tokens()
+	takeTokens()
+	r.tell(next)
+}
+
+// tell has the log say what was taken over, and what was not; and sets its level.
+func (r *reloader) tell(next *nodeOptions) {
 	var taken, kept []string
 	for _, name := range slices.Sorted(maps.Keys(next.values)) {
 		switch {
 		case next.values[name] == r.now.values[name]:
-		case changeable(name):
+		case r.changeable(name):
 			taken = append(taken, name)
 		default:
 			kept = append(kept, name)
@@ -137,10 +164,17 @@ func (r *reloader) reload() {
 	r.log.Info().Strs("changed", taken).Msg("options read again")
 }
 
-// tokens reads the files of tokens again; take has them used.
-func (r *reloader) tokens() (take func(), err error) {
-	keys, masters, err := r.now.node.credentials(r.member.current.Load().Secrets())
+// readTokens reads the files that the options name now; take has them used.
+func (r *reloader) readTokens(o *tokenOptions) (take func(), err error) {
+	switch {
+	case r.authority == nil:
+		return func() {}, nil
+	case !o.wanted():
+		return nil, errors.New("clients of this node need tokens, and no option says any more by which secret or key: name one, or restart the node if it is to be open")
+	}
+	keys, masters, err := o.credentials(r.member.current.Load().Secrets())
 	return func() {
+		r.tokens.Store(o) // first: who turns to another mesh secret meanwhile goes by them
 		r.authority.SetKeys(keys)
 		r.authority.SetMasters(masters)
 	}, err
