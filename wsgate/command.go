@@ -160,6 +160,7 @@ func (s *session) publish(ctx context.Context, m channel.Message) error {
 	if err := s.server.broker.Publish(ctx, m); err != nil {
 		return err
 	}
+	s.published += uint64(m.Count())
 	s.server.counts.messagesIn.Add(uint64(m.Count()))
 	return nil
 }

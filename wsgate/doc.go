@@ -99,6 +99,13 @@
 // by the new ones from their next message on, but that: they keep the queue they came with; and those that came while no address was limited do not count for theirs. A
 // rate of publications that changes starts with a second's worth. SpareLoopback and HeaderBytes are those at the beginning of Serve.
 //
+// # Log
+//
+// At level debug the log tells of each connection that becomes a session when it opens and closes, why, and what it was like; and of each request that fails, with what
+// was answered. "conn" is the number of the connection in this run, and the same in all of its lines, "request" that of a request on its connection. No client is told them.
+// Lines of net/http have the address only. There are at most 50 lines a second, and 1,000 at once; "left_out" is how many were left out before a line. A session whose
+// beginning was told has its end told. At other levels there is nothing about single clients: Stats counts what becomes of them.
+//
 // # Draining
 //
 // Drain tells each client RECONNECT, spread over Timing.Spread, and serves all that are still connected as before: a client opens another connection,

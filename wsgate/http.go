@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
-	"github.com/rs/zerolog"
 
 	"github.com/fastpubsub/fastpubsub/mesh/channel"
 	"github.com/fastpubsub/fastpubsub/wsgate/access"
@@ -82,8 +81,9 @@ type caller struct {
 	guest *guest // nil: its address is not limited
 	id    uint64 // in the log: the how manieth of this run it is
 
-	rates   Rates   // that credits were made for
-	credits credits // what it may publish: as much as a WebSocket connection
+	requests uint64  // begun, the present one included
+	rates    Rates   // that credits were made for
+	credits  credits // what it may publish: as much as a WebSocket connection
 }
 
 // callerKey is the key of a request's caller in its context.
@@ -203,7 +203,7 @@ func (g *gathering) start(ctx context.Context, w http.ResponseWriter, text strin
 	s, err := accept(pass)
 	if err != nil {
 		g.server.leave(pass, share)
-		g.server.log.Debug().Str("remote", r.RemoteAddr).Err(err).Msg("upgrade refused")
+		g.server.journal.refused(r, err)
 		return false
 	}
 	s.pass = pass
@@ -229,7 +229,6 @@ func (s *Server) enter(w http.ResponseWriter, r *http.Request, text string) (*ac
 	}
 	pass, err := s.authority.Enter(text, access.VisitorOf(r), time.Now())
 	if err != nil {
-		s.log.Debug().Str("remote", r.RemoteAddr).Err(err).Msg("client refused")
 		access.Refuse(w, err)
 	}
 	return pass, err == nil
@@ -246,7 +245,7 @@ func (s *Server) leave(pass *access.Pass, share *share) {
 // accept does the WebSocket handshake.
 func (s *Server) accept(w http.ResponseWriter, r *http.Request) (*session, error) {
 	h := &hijacker{ResponseWriter: w, buffers: s.intakes}
-	made := &session{server: s, remote: r.RemoteAddr, heardAt: time.Now()}
+	made := &session{server: s, id: callerOf(r.Context()).id, remote: r.RemoteAddr, heardAt: time.Now()}
 	ws, err := websocket.Accept(h, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{subprotocol},
 		InsecureSkipVerify: true, // a token says which Origins may come in; without one, any
@@ -284,13 +283,4 @@ func (s *Server) queueLimits() outboxLimits {
 		stall:    s.timing.Write,
 		linger:   s.timing.Close,
 	}
-}
-
-// debugLog turns the lines net/http logs, which any peer can provoke, into debug messages.
-type debugLog struct{ zerolog.Logger }
-
-// Write logs one line.
-func (l debugLog) Write(line []byte) (int, error) {
-	l.Debug().Msg(strings.TrimSpace(string(line)))
-	return len(line), nil
 }

@@ -37,6 +37,8 @@ type outbox struct {
 	ending  atomic.Bool    // a close frame waits or nothing is taken in any more
 	writers sync.WaitGroup // drain, one at most; started under mu
 
+	delivered uint64 // messages written; of whoever writes: drain, or flush under mu while there is no drain
+
 	mu      sync.Mutex
 	replies []byte // whole frames, put together
 	frames  frameQueue
@@ -135,6 +137,7 @@ func (b *outbox) writeNow() {
 	}
 	b.counts.bytesOut.Add(uint64(b.frames.bytes - len(b.cut)))
 	b.counts.messagesOut.Add(uint64(b.frames.messages))
+	b.delivered += uint64(b.frames.messages)
 	for b.frames.count > 0 {
 		b.frames.pop()
 	}
@@ -356,6 +359,7 @@ func (b *outbox) write(out *batch) error {
 		}
 		b.counts.bytesOut.Add(uint64(out.bytes))
 		b.counts.messagesOut.Add(uint64(out.messages))
+		b.delivered += uint64(out.messages)
 	}
 	if out.last == nil {
 		return nil

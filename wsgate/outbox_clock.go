@@ -64,6 +64,13 @@ func (b *outbox) told(dropped uint64, now time.Time) {
 	b.slow.told, b.slow.toldAt = dropped, now
 }
 
+// account is why the connection ended, and what became of its deliveries; for when no writer is left.
+func (b *outbox) account() (why closing, delivered, dropped uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.why, b.delivered, b.slow.dropped
+}
+
 // reason is why the connection ended.
 func (b *outbox) reason() closing {
 	b.mu.Lock()

@@ -64,6 +64,7 @@ type Server struct {
 
 	counts  counters
 	knocks  *knocks
+	journal *journal
 	buffers sync.Pool // of *[]byte: messages that the library reads
 	intakes *intakeBuffers
 	bundles sync.Pool // of *channel.Batch
@@ -106,6 +107,7 @@ func New(cfg Config) (*Server, error) {
 	if s.ready == nil {
 		s.ready = func() bool { return true }
 	}
+	s.journal = newJournal(s.log)
 	s.knocks = newKnocks(func() { s.counts.useless.Add(1) })
 	s.buffers.New = func() any { return new([]byte) }
 	s.intakes = newIntakeBuffers()
@@ -139,7 +141,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	upgrade := func(w http.ResponseWriter, r *http.Request) { g.upgrade(inner, w, r) }
 	stream := func(w http.ResponseWriter, r *http.Request) { g.stream(inner, w, r) }
 	g.web = &http.Server{
-		Handler:           s.knocks.heard(s.answerable(s.routes(upgrade, stream))),
+		Handler:           s.knocks.heard(s.journal.failures(s.answerable(s.routes(upgrade, stream)))),
 		ConnState:         s.knocks.turned,
 		ReadHeaderTimeout: s.timing.Request,
 		ReadTimeout:       15 * time.Second,
@@ -148,7 +150,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    limits.HeaderBytes,
 		ConnContext:       s.callers,
 		BaseContext:       func(net.Listener) context.Context { return inner },
-		ErrorLog:          log.New(debugLog{s.log}, "", 0),
+		ErrorLog:          log.New(s.journal, "", 0),
 		TLSConfig:         s.tls,
 		Protocols:         new(http.Protocols),
 	}

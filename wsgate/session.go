@@ -20,6 +20,7 @@ const maxReadies = 1000
 // session is one WebSocket connection, or one event stream. Its reader goroutine is run; what it may share is marked.
 type session struct {
 	server *Server
+	id     uint64          // in the log: its connection's
 	pass   *access.Pass    // nil: an open gateway's
 	share  *share          // with other connections of its token; nil: nothing is limited
 	ws     *websocket.Conn // nil: an event stream
@@ -34,6 +35,7 @@ type session struct {
 
 	// Of the reader alone.
 	badFrames int
+	published uint64 // messages
 	pending   pending
 	rules     *rules  // that it goes by
 	own       *budget // what it may publish itself; nil: no limit
@@ -52,14 +54,16 @@ type session struct {
 
 // run serves the connection until it ends. The context's end cuts what the Broker does for it short, not the connection.
 func (s *session) run(ctx context.Context) {
+	began, told := time.Now(), s.server.journal.opened(s)
 	var err error
 	if s.ws != nil {
 		err = s.read(ctx)
 	} else {
 		err = s.follow(ctx)
 	}
+	subscriptions := len(s.subscriber.held)
 	s.finish(err)
-	s.server.log.Debug().Str("remote", s.remote).Stringer("why", s.box.reason()).AnErr("read", err).Msg("connection closed")
+	s.server.journal.closed(s, began, told, subscriptions, err)
 }
 
 // read handles one message after the other until the connection ends.

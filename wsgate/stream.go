@@ -74,7 +74,7 @@ func (s *Server) acceptStream(w http.ResponseWriter, r *http.Request, pass *acce
 		_ = conn.Close()
 		return nil, err
 	}
-	made := &session{server: s, remote: r.RemoteAddr, heardAt: time.Now(), wanted: commands}
+	made := &session{server: s, id: callerOf(r.Context()).id, remote: r.RemoteAddr, heardAt: time.Now(), wanted: commands}
 	made.subscriber.json.Store(true)
 	made.use(newFrameConn(&eventConn{Conn: conn}, s.intakes, nil))
 	return made, nil
