@@ -34,7 +34,7 @@ func TestCommandLineFaults(t *testing.T) {
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --acme-email a@example.org", exitUsage, "need --domain"},
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --domain localhost --acme-dir x", exitUsage, "localhost"},
 		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --drain-spread=-1s", exitFailure, "negative time"},
-		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --rate-messages=-1", exitFailure, "negative rate"},
+		{"node --listen 127.0.0.1:0 --ws 127.0.0.1:0 --rate-messages=-1", exitFailure, "negative or no number"},
 		{"pub a..b hello", exitUsage, "channel"},
 		{"pub --tenant a/b c hello", exitUsage, "tenant"},
 		{"pub --url ws://127.0.0.1:1/ws c hello", exitFailure, "connection refused"},
