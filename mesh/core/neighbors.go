@@ -26,8 +26,10 @@ const (
 	detourWorth  = 1.5         // a node so many times nearer to a neighbour than to this one needs no link of its own
 	keptWorth    = 1.5         // one is exchanged for another that is so many times nearer
 	keptCost     = 2000        // and by as many µs: where all are near it matters little who is the nearest
-	changesEarly = 4           // near neighbours that are new, at a time, in the first choices
+	changesEarly = 4           // near neighbours that are new, at a time, while it is not known well who is near
 	changesLate  = 1           // and later: each costs handshakes, and everybody four records
+	choicesEarly = 9           // a minute of choices
+	lateWorth    = 1.5         // and so many times more is asked of a new one then
 	sparedMost   = 8           // links given up at a time
 	spareEvery   = 15 * time.Second
 	chooseSoon   = 3 * time.Second  // between the first choices, while little is known
@@ -39,7 +41,7 @@ const (
 	failedKept   = 20 * time.Second // and how long the node is not chosen then; twice as long each time
 	failedMost   = 10 * time.Minute // but no longer
 	placeEvery   = 500 * time.Millisecond
-	placePause   = 10 * time.Second // between two records that tell a new place alone; twice as long after each
+	placePause   = 30 * time.Second // between two records that tell a new place alone; twice as long after each
 	placeRarely  = 10 * time.Minute // but no longer
 	placeMoved   = 20 * time.Millisecond
 	sizeGrain    = 8 // the mesh is full again when it is smaller than the limit by one part of so many
@@ -212,20 +214,20 @@ func (c *Core) nearest(now time.Time) []*peer {
 			chosen = append(chosen, d)
 		}
 	}
-	changes, most := 0, changesLate
-	if c.choices <= chooseEarly {
-		most = changesEarly
+	changes, most, margin := 0, changesLate, lateWorth
+	if c.choices <= choicesEarly {
+		most, margin = changesEarly, 1
 	}
 	for _, d := range all {
 		if changes == most {
 			break
 		}
-		if c.near[d.id] || led(d, detourWorth) {
+		if c.near[d.id] || led(d, detourWorth/margin) {
 			continue
 		}
 		if len(chosen) == nearLinks {
 			last := len(chosen) - 1 // they are in the order of their costs
-			if far := chosen[last].cost; !c.near[chosen[last].id] || float64(d.cost)*keptWorth > float64(far) || d.cost+keptCost > far {
+			if far := chosen[last].cost; !c.near[chosen[last].id] || float64(d.cost)*keptWorth*margin > float64(far) || d.cost+keptCost > far {
 				break
 			}
 			chosen = chosen[:last]

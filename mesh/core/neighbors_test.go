@@ -284,3 +284,34 @@ func TestSizeDecides(t *testing.T) {
 		t.Errorf("with 17 nodes sparse is %v, and there are %d links", g.c.Sparse(), len(g.opened))
 	}
 }
+
+// Once it is known who is near, a newcomer is made a neighbour for a clear gain alone; what was good enough at first no longer is.
+func TestLateChoicesAskMore(t *testing.T) {
+	g := newGlobe(t, 200)
+	g.pass(3 * time.Minute)
+	rnd := rand.New(rand.NewPCG(5, 6))
+	const newcomer = wire.NodeID(77)
+	early, late := 0, 0
+	for range 300 {
+		p := g.c.peer(g.now, newcomer)
+		p.member, p.place = true, wire.Place{Axes: [wire.PlaceAxes]int16{int16(rnd.IntN(1000) - 500), int16(rnd.IntN(1000) - 500)}, Error: 1}
+		chosen := func(choices int) bool {
+			g.c.choices = choices
+			return slices.Contains(g.c.nearest(g.now), p)
+		}
+		first, later := chosen(choicesEarly), chosen(choicesEarly+1)
+		if later && !first {
+			t.Fatalf("at %v, chosen late but not early", p.place)
+		}
+		if first {
+			early++
+		}
+		if later {
+			late++
+		}
+		delete(g.c.peers, newcomer)
+	}
+	if late == 0 || late > early*3/4 {
+		t.Errorf("of 300 newcomers %d are chosen early, %d late", early, late)
+	}
+}
