@@ -93,6 +93,22 @@ func BenchmarkLinkChange(b *testing.B) {
 	}
 }
 
+// BenchmarkNewOrigin is what a node that begins meets: an origin that it did not know, again and again.
+func BenchmarkNewOrigin(b *testing.B) {
+	db := plane(1000, 24)
+	self, stranger := db.origins[500], db.origins[250]
+	vector := slices.Clone(db.Links(stranger))
+	p := NewPlanner(self)
+	p.Follow(db)
+	b.ReportAllocs()
+	for b.Loop() {
+		db.Remove(stranger)
+		p.Follow(db)
+		db.Set(stranger, vector)
+		p.Follow(db)
+	}
+}
+
 // heap is the memory in use.
 func heap() uint64 {
 	var m runtime.MemStats

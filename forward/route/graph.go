@@ -39,6 +39,21 @@ type graph struct {
 	rows [][]arc       // the arcs of node i are rows[i], ascending by to
 }
 
+// number is which node has the ID.
+func (g *graph) number(id wire.NodeID) (i int32, known bool) {
+	at, known := slices.BinarySearch(g.ids, id)
+	return int32(at), known
+}
+
+// numbers are those of all nodes.
+func (g *graph) numbers() map[wire.NodeID]int32 {
+	numbers := make(map[wire.NodeID]int32, len(g.ids))
+	for i, id := range g.ids {
+		numbers[id] = int32(i)
+	}
+	return numbers
+}
+
 // put sets the cost of the arc from a to b, 0 for none, and returns what it was.
 func (g *graph) put(a, b int32, cost uint32) (old uint32) {
 	row := g.rows[a]

@@ -17,13 +17,14 @@ type Planner struct {
 	self    wire.NodeID
 	graph   graph
 	vectors [][]Link // by index in graph.ids: as last seen in the database, which never modifies them
-	index   map[wire.NodeID]int32
+	index   map[wire.NodeID]int32 // of graph.ids, for tables; nil until one is computed; never modified
 	own     *source   // of self; nil if it is not in the database
 	near    []*source // ascending by node: the neighbors that can be alternates
 	changes []change  // of links, not yet seen by own and near
 	lost    []Pair    // since the last Compute
 	left    []Pair    // lost, as the last Compute found it
 	queue   queue
+	move    move
 	order   []int32 // of the nodes by their distance from self, as of the last table
 }
 
@@ -57,9 +58,12 @@ func (p *Planner) know(origins []wire.NodeID, vectors [][]Link) {
 // table is that of the graph as it is.
 func (p *Planner) table() *Table {
 	t := &Table{self: p.self}
-	root, known := p.index[p.self]
+	root, known := p.graph.number(p.self)
 	if !known {
 		return t
+	}
+	if p.index == nil {
+		p.index = p.graph.numbers()
 	}
 	if p.own == nil { // of links that are merely known
 		p.own = newSource(&p.graph, root, &p.queue)
@@ -89,8 +93,8 @@ func (p *Planner) Losing() bool { return len(p.lost) > 0 }
 
 // Between is what the best path from a neighbor to another node costs, as of the last Follow or Compute; false if it is no neighbor or there is none.
 func (p *Planner) Between(neighbor, dst wire.NodeID) (cost uint32, ok bool) {
-	n, known := p.index[neighbor]
-	d, there := p.index[dst]
+	n, known := p.graph.number(neighbor)
+	d, there := p.graph.number(dst)
 	if !known || !there {
 		return 0, false
 	}
@@ -104,7 +108,7 @@ func (p *Planner) Between(neighbor, dst wire.NodeID) (cost uint32, ok bool) {
 // Onward are the neighbors whose shortest path from origin leads through this node, in ascending order and as of the last Follow or Compute: what every
 // node passes on to these comes to each node once, the shortest way, where all hold the same database. Reached is false if no path leads from origin here.
 func (p *Planner) Onward(origin wire.NodeID) (onward []wire.NodeID, reached bool) {
-	o, known := p.index[origin]
+	o, known := p.graph.number(origin)
 	if !known || p.own == nil || p.own.dist[o] == infinity {
 		return nil, false
 	}
@@ -125,7 +129,7 @@ func (p *Planner) Onward(origin wire.NodeID) (onward []wire.NodeID, reached bool
 
 // Reaches reports whether a path leads to the node, as of the last Follow or Compute.
 func (p *Planner) Reaches(dst wire.NodeID) bool {
-	d, known := p.index[dst]
+	d, known := p.graph.number(dst)
 	return known && p.own != nil && p.own.dist[d] != infinity
 }
 
@@ -164,39 +168,23 @@ func (p *Planner) retire(db *Database) {
 	}
 }
 
-// renumber makes room for the origins of the database and gives up the others, which have no links. The order of the nodes stays.
+// renumber makes room for the origins of the database and gives up the others, which have no links. The order of the nodes stays, and so all is moved
+// where it lies: while a whole mesh begins, each node meets the others one by one.
 func (p *Planner) renumber(origins []wire.NodeID) {
-	ids := slices.Clone(origins)
-	moved := make([]int32, len(p.graph.ids))
-	at := 0
-	for i, id := range p.graph.ids {
-		if at = seek(ids, at, id); at < len(ids) && ids[at] == id {
-			moved[i] = int32(at)
-		} else {
-			moved[i] = none
+	p.move.find(p.graph.ids, origins)
+	p.graph.ids, p.index = slices.Clone(origins), nil
+	p.graph.rows, p.vectors = rearrange(&p.move, p.graph.rows, nil), rearrange(&p.move, p.vectors, nil)
+	for _, row := range p.graph.rows {
+		for k := range row {
+			row[k].to = p.move.to[row[k].to]
 		}
 	}
-	rows, vectors := make([][]arc, len(ids)), make([][]Link, len(ids))
-	for i, to := range moved {
-		if to == none {
-			continue
-		}
-		for k := range p.graph.rows[i] {
-			p.graph.rows[i][k].to = moved[p.graph.rows[i][k].to]
-		}
-		rows[to], vectors[to] = p.graph.rows[i], p.vectors[i]
-	}
-	p.graph, p.vectors = graph{ids, rows}, vectors
-	p.index = make(map[wire.NodeID]int32, len(ids))
-	for i, id := range ids {
-		p.index[id] = int32(i)
-	}
-	p.near = slices.DeleteFunc(p.near, func(s *source) bool { return moved[s.node] == none })
-	if p.own != nil && moved[p.own.node] == none {
+	p.near = slices.DeleteFunc(p.near, func(s *source) bool { return p.move.to[s.node] == none })
+	if p.own != nil && p.move.to[p.own.node] == none {
 		p.own = nil
 	}
 	for _, s := range p.sources() {
-		s.renumber(moved, len(ids))
+		s.renumber(&p.move)
 	}
 }
 
@@ -261,7 +249,7 @@ func (p *Planner) sources() []*source {
 
 // meetNeighbors searches from those that have become neighbors, and forgets those that are none any more.
 func (p *Planner) meetNeighbors() {
-	root, known := p.index[p.self]
+	root, known := p.graph.number(p.self)
 	if !known {
 		p.near = nil
 		return

@@ -25,22 +25,14 @@ func newSource(g *graph, node int32, q *queue) *source {
 	return s
 }
 
-// renumber gives the nodes their new numbers, moved[i] for i; nodes that are gone are on no path.
-func (s *source) renumber(moved []int32, n int) {
-	dist, parent := make([]metric, n), make([]int32, n)
-	for i := range n {
-		dist[i], parent[i] = infinity, none
-	}
-	for i, to := range moved {
-		if to == none {
-			continue
-		}
-		dist[to] = s.dist[i]
-		if p := s.parent[i]; p != none {
-			parent[to] = moved[p]
+// renumber gives the nodes their new numbers; nodes that are gone are on no path.
+func (s *source) renumber(m *move) {
+	s.node, s.dist, s.parent = m.to[s.node], rearrange(m, s.dist, infinity), rearrange(m, s.parent, none)
+	for i, p := range s.parent {
+		if p != none {
+			s.parent[i] = m.to[p]
 		}
 	}
-	s.node, s.dist, s.parent = moved[s.node], dist, parent
 }
 
 // repair brings the distances up to date after links changed, for the nodes that it concerns alone (after Ramalingam and Reps).
