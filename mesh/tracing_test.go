@@ -186,8 +186,9 @@ func TestTraceSamples(t *testing.T) {
 				t.Fatalf("%s did not come", name)
 			}
 			p := m.Paths[0]
-			// Of a message of 20,000 bytes the last packet leaves a little before the write ends, and comes later than the first.
-			if took := got[at].at.Sub(sent[name]).Seconds() * 1000; *p.Took > took+10 || *p.Took < took-61 {
+			// Of a message of 20,000 bytes the last packet leaves a little before the write ends, and comes later than the first; and what the
+			// link itself takes is half of its smoothed round trip, which probes behind such messages lengthen.
+			if took := got[at].at.Sub(sent[name]).Seconds() * 1000; *p.Took > took+120 || *p.Took < took-61 {
 				t.Errorf("%s: took %.3f ms as traced, and %.3f", name, *p.Took, took)
 			}
 			held = max(held, p.Hops[0].Held)
