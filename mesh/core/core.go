@@ -84,6 +84,8 @@ type Core struct {
 	vector       []wire.Link                // links as last advertised
 	routesDirty  bool
 	linksDirty   bool // the planner does not know yet of some change of the database
+	linksLost    bool // nor of a link that is gone
+	followedAt   time.Time
 	moved        bool // it has learnt of one since records that came early were looked at
 	usableDirty  bool
 	boots        map[wire.NodeID]uint64            // runs of the nodes that take part, as last published
@@ -157,7 +159,7 @@ func (c *Core) Step(now time.Time, events []Event) []Effect {
 	c.computeRoutes(now)
 	c.exchange(now)
 	c.confirmSpread(now)
-	c.spreadEarly()
+	c.spreadEarly(now)
 	c.sendPushes(now)
 	c.sendWants()
 	c.introduceStrangers(now)
@@ -241,6 +243,9 @@ func (c *Core) Next(now time.Time) time.Time {
 	if c.routesDirty {
 		earlier(c.spfDue())
 	}
+	if c.linksDirty {
+		earlier(c.followDue())
+	}
 	earlier(c.nextDial())
 	earlier(c.chooseAt)
 	earlier(c.spareAt)
@@ -265,18 +270,16 @@ func (c *Core) spfDue() time.Time {
 // computeRoutes recomputes the table at the first change, and then no earlier than spfDue.
 func (c *Core) computeRoutes(now time.Time) {
 	if c.routesDirty {
-		c.followLinks() // shows whether some are lost
+		c.followLinks(now) // shows whether some are lost
 	}
 	if c.routesDirty && !now.Before(c.spfDue()) {
 		before := c.table
-		c.moved = true
+		c.followed(now)
 		c.table = c.planner.Compute(c.db)
+		c.spfAt, c.routesDirty, c.usableDirty = now, false, true
+		c.computations++
 		c.noteBroken(now, before)
 		c.noteReached(now)
-		c.spfAt = now
-		c.routesDirty = false
-		c.usableDirty = true
-		c.computations++
 	}
 	if !c.usableDirty {
 		return
@@ -449,8 +452,10 @@ func (c *Core) setLinks(origin wire.NodeID, links []wire.Link) {
 	if tooFast > 0 && origin != c.self {
 		c.do(TooFast{origin, tooFast})
 	}
+	before := c.db.Links(origin)
 	if c.db.Set(origin, out) {
 		c.routesDirty, c.linksDirty = true, true
+		c.linksLost = c.linksLost || lacks(c.db.Links(origin), before)
 	}
 }
 

@@ -94,7 +94,7 @@ func (c *Core) promising(now time.Time) []*peer {
 	}
 	slices.SortFunc(to, func(a, b destination) int { return cmp.Or(cmp.Compare(b.rate, a.rate), byID(a.peer, b.peer)) })
 	to = to[:min(len(to), relayFlows)]
-	c.followLinks()
+	c.followLinks(now)
 	own := c.place.Place()
 	var found []distance // by what they leave to pay, so that the greatest gain comes first
 	for _, p := range c.peers {

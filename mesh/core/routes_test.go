@@ -333,21 +333,20 @@ func TestLostLinksComputeSooner(t *testing.T) {
 	for i := range wire.NodeID(nodes) {
 		r.c.db.Set(i+1, []route.Link{{To: (i+1)%nodes + 1, Cost: 1000}, {To: (i+nodes-1)%nodes + 1, Cost: 1000}})
 	}
-	change := func(links ...route.Link) time.Duration {
-		r.c.db.Set(1, links)
-		r.c.routesDirty, r.c.linksDirty = true, true
+	change := func(links ...wire.Link) time.Duration {
+		r.c.setLinks(1, links)
 		r.step()
 		return r.c.spfDue().Sub(r.c.spfAt)
 	}
 	r.now = r.now.Add(nodes * spfCalm)
-	change(route.Link{To: 2, Cost: 1000}, route.Link{To: nodes, Cost: 1000})
+	change(wire.Link{To: 2, Cost: 1001}, wire.Link{To: nodes, Cost: 1000})
 	if r.c.routesDirty {
 		t.Fatal("routes are not computed at the first change after a calm")
 	}
-	if cost := change(route.Link{To: 2, Cost: 2000}, route.Link{To: nodes, Cost: 1000}); cost < nodes*spfCalm || !r.c.routesDirty {
+	if cost := change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000}); cost < nodes*spfCalm || !r.c.routesDirty {
 		t.Errorf("a cost that changed waits %v, want %v", cost, nodes*spfCalm)
 	}
-	if lost := change(route.Link{To: 2, Cost: 2000}); lost > spfPause {
+	if lost := change(wire.Link{To: 2, Cost: 2000}); lost > spfPause {
 		t.Errorf("a lost link waits %v, want %v", lost, spfPause)
 	}
 	r.pass(spfPause)

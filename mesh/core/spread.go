@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/fastpubsub/fastpubsub/forward/route"
 	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
@@ -118,7 +119,7 @@ func (c *Core) use(records []wire.Record) {
 func (c *Core) spread(now time.Time, r wire.Record, from wire.NodeID) {
 	entry := wire.DigestEntry{Origin: r.Origin, Kind: r.Kind, Stamp: r.Stamp()}
 	c.do(Announce{entry})
-	if !c.pushOn(r.Origin, from, r.Raw) {
+	if !c.pushOn(now, r.Origin, from, r.Raw) {
 		c.early[r.Origin] = true
 	}
 	for _, p := range c.links {
@@ -134,8 +135,8 @@ func (c *Core) spread(now time.Time, r wire.Record, from wire.NodeID) {
 // pushOn pushes records of a node on, at the end of the step; false if no path is known from there, and so nobody whom this node is to push to. Some
 // neighbours that no path leads to get everything too: nobody else may reach them. All neighbours get what is this node's own: when links break, others'
 // paths may not be what they seem.
-func (c *Core) pushOn(origin, from wire.NodeID, raws ...[]byte) (reached bool) {
-	c.followLinks()
+func (c *Core) pushOn(now time.Time, origin, from wire.NodeID, raws ...[]byte) (reached bool) {
+	c.followLinks(now)
 	onward, reached := c.planner.Onward(origin)
 	var apart []*peer
 	for _, p := range c.links {
@@ -166,16 +167,46 @@ func (c *Core) someApart(origin wire.NodeID, apart []*peer) []*peer {
 	return apart[:apartMost]
 }
 
-// followLinks brings the distances up to date, where a link has changed.
-func (c *Core) followLinks() {
-	if c.linksDirty {
-		c.linksDirty = false
+// followEach is how long for each node the planner may lack what has changed, unless a link is lost: in a large mesh some cost always changes, and each is
+// cheaper to follow with others. Records find their way by costs that were right a little before.
+const followEach = 50 * time.Microsecond
+
+// followDue is when the planner is to follow what has changed.
+func (c *Core) followDue() time.Time {
+	if c.linksLost {
+		return c.followedAt
+	}
+	return c.followedAt.Add(time.Duration(c.db.Len()) * followEach)
+}
+
+// followLinks brings the distances up to date, where links have changed and that is due.
+func (c *Core) followLinks(now time.Time) {
+	if c.linksDirty && !now.Before(c.followDue()) {
 		c.planner.Follow(c.db)
+		c.followed(now)
 	}
 }
 
+// followed takes note that the planner follows now.
+func (c *Core) followed(now time.Time) {
+	c.linksDirty, c.linksLost, c.followedAt, c.moved = false, false, now, true
+}
+
+// lacks reports whether a vector has not all the neighbors of another.
+func lacks(vector, other []route.Link) bool {
+	for _, l := range other {
+		for len(vector) > 0 && vector[0].To < l.To {
+			vector = vector[1:]
+		}
+		if len(vector) == 0 || vector[0].To != l.To {
+			return true
+		}
+	}
+	return false
+}
+
 // spreadEarly pushes what came before there was a path from its origin, once there is.
-func (c *Core) spreadEarly() {
+func (c *Core) spreadEarly(now time.Time) {
 	if len(c.early) == 0 || !c.moved {
 		return
 	}
@@ -192,7 +223,7 @@ func (c *Core) spreadEarly() {
 		for _, kind := range []wire.RecordKind{wire.RecordLinks, wire.RecordInterest} {
 			raws = append(raws, c.store.since(RecordKey{origin, kind}, wire.Stamp{})...)
 		}
-		c.pushOn(origin, 0, raws...)
+		c.pushOn(now, origin, 0, raws...)
 		delete(c.early, origin)
 	}
 }
