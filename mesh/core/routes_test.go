@@ -325,28 +325,55 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
-// In a large mesh some cost always changes: routes by it may wait, those around a lost link do not.
-func TestLostLinksComputeSooner(t *testing.T) {
-	r := newRig(t, 2)
+// ringed is a rig that knows a ring of so many nodes, of which the first may change its links.
+func ringed(t *testing.T, nodes wire.NodeID) (r *rig, change func(links ...wire.Link)) {
+	r = newRig(t, 2)
 	r.up(3)
-	const nodes = 1000
-	for i := range wire.NodeID(nodes) {
+	for i := range nodes {
 		r.c.db.Set(i+1, []route.Link{{To: (i+1)%nodes + 1, Cost: 1000}, {To: (i+nodes-1)%nodes + 1, Cost: 1000}})
 	}
-	change := func(links ...wire.Link) time.Duration {
+	r.now = r.now.Add(time.Duration(nodes) * spfCalm)
+	change = func(links ...wire.Link) {
 		r.c.setLinks(1, links)
 		r.step()
-		return r.c.spfDue().Sub(r.c.spfAt)
 	}
-	r.now = r.now.Add(nodes * spfCalm)
 	change(wire.Link{To: 2, Cost: 1001}, wire.Link{To: nodes, Cost: 1000})
-	if r.c.routesDirty {
+	if r.c.routesDirty || r.c.linksDirty {
 		t.Fatal("routes are not computed at the first change after a calm")
 	}
-	if cost := change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000}); cost < nodes*spfCalm || !r.c.routesDirty {
+	return r, change
+}
+
+// Costs that change are followed together, a lost link at once.
+func TestCostsAreFollowedTogether(t *testing.T) {
+	const nodes = 1000
+	r, change := ringed(t, nodes)
+	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
+	if !r.c.linksDirty {
+		t.Error("a cost that changed is followed at once")
+	}
+	r.pass(r.c.followDue().Sub(r.now))
+	if r.c.linksDirty || !r.c.routesDirty {
+		t.Error("a cost that changed is not followed when it is due, or routes are computed for it")
+	}
+	change(wire.Link{To: 2, Cost: 3000}, wire.Link{To: nodes, Cost: 1000})
+	change(wire.Link{To: 2, Cost: 3000})
+	if r.c.linksDirty {
+		t.Error("a lost link is not followed at once")
+	}
+}
+
+// In a large mesh some cost always changes: routes by it may wait, those around a lost link do not.
+func TestLostLinksComputeSooner(t *testing.T) {
+	const nodes = 1000
+	r, change := ringed(t, nodes)
+	wait := func() time.Duration { return r.c.spfDue().Sub(r.c.spfAt) }
+	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
+	if cost := wait(); cost < nodes*spfCalm || !r.c.routesDirty {
 		t.Errorf("a cost that changed waits %v, want %v", cost, nodes*spfCalm)
 	}
-	if lost := change(wire.Link{To: 2, Cost: 2000}); lost > spfPause {
+	change(wire.Link{To: 2, Cost: 2000})
+	if lost := wait(); lost > spfPause {
 		t.Errorf("a lost link waits %v, want %v", lost, spfPause)
 	}
 	r.pass(spfPause)
