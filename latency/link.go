@@ -38,8 +38,10 @@ const (
 	lossCertain  = 0.005 // added to the estimate of loss where it is not below this itself
 	deafFactor   = 3     // times MissedLimit: misses in a row that are too many though frames are heard
 	deafFor      = time.Second
-	calmFactor   = 6 // times ActiveInterval: between probes of a link in use from which frames come
-	missTakes    = 4 // good probes that one missed takes back
+	calmFactor   = 6  // times ActiveInterval: between probes of a link in use from which frames come
+	rareShare    = 4  // messages further apart than 1/rareShare of ActiveFor are rare, and reason for fast probes for so long
+	settleProbes = 10 // fast ones, of a link that comes up: its round trip is known then, and without use there is no more reason for haste
+	missTakes    = 4  // good probes that one missed takes back
 	lossIgnored  = 0.003
 	lossDelay    = 5 * time.Millisecond // what a retransmission costs beyond the time-out
 	quietForNews = time.Second
@@ -57,12 +59,14 @@ type Link struct {
 	state, told State
 	restart     bool // the next sample starts the estimate anew
 	probes      history
+	patience    time.Duration // given to echoes beyond what the round trip asks for
 	wakeAt      time.Duration // least deadline of the probes on their way, or never
 	clock       time.Duration // latest time seen
 	sentAt      time.Duration // of the last probe
 	heardAt     time.Duration // last sign of life
 	spokeAt     time.Duration // last frame of the peer that was no echo
 	echoAt      time.Duration // last echo in time
+	usedAt      time.Duration // last use
 	livelyAt    time.Duration // last reason to probe fast: use, or a change of fortune
 
 	run        int // missed probes that nothing heard explains
@@ -111,7 +115,7 @@ func (l *Link) Probe(now time.Time) uint32 {
 	if crowded {
 		l.miss(p)
 	}
-	*p = probe{seq: p.seq, sent: at, expect: at + l.rtt.smoothed(), deadline: at + l.timeout(), fate: pending}
+	*p = probe{seq: p.seq, sent: at, expect: at + l.rtt.smoothed(), deadline: at + l.timeout() + l.patience, fate: pending}
 	if l.stats.Sent == 0 {
 		l.livelyAt = max(l.livelyAt, at)
 	}
@@ -161,7 +165,7 @@ func (l *Link) Echo(now time.Time, seq uint32, rtt time.Duration) {
 		}
 		return
 	}
-	l.livelyAt = max(l.livelyAt, at)
+	l.livelyAt = max(l.livelyAt, at-max(0, l.cfg.ActiveFor-settleProbes*l.cfg.ActiveInterval))
 	l.good++
 	if l.good >= l.flaps.need(now, l.cfg.GoodLimit) {
 		l.state, l.run, l.limit = Up, 0, l.missLimit()
@@ -210,8 +214,20 @@ func (l *Link) Heard(at time.Time) {
 	l.alive(heard)
 }
 
-// Used takes note that the link carried a message at this time. Times may come late and repeat.
-func (l *Link) Used(at time.Time) { l.livelyAt = max(l.livelyAt, l.recently(at)) }
+// Used takes note that the link carried a message at this time. Times may come late and repeat. Where messages are rare, each is followed by fast probes for a
+// short while alone: they would be many times the messages, and a message that goes into a dead link has it probed at once.
+func (l *Link) Used(at time.Time) {
+	used := l.recently(at)
+	if used <= l.usedAt {
+		return
+	}
+	rare := used-l.usedAt > l.cfg.ActiveFor/rareShare
+	l.usedAt = used
+	if rare {
+		used -= l.cfg.ActiveFor - l.cfg.ActiveFor/rareShare
+	}
+	l.livelyAt = max(l.livelyAt, used)
+}
 
 // recently is a time given by another clock's reading, which must not lead far into the future.
 func (l *Link) recently(at time.Time) time.Duration {

@@ -26,8 +26,8 @@ type plan struct {
 	scale   float64 // a lively link gets min(1, scale·weight) of its fast rate beyond base
 }
 
-// newPlan is the plan for the links as they are now.
-func newPlan(at time.Duration, cfg *Config, members []*member) plan {
+// newPlan is the plan for the links as they are now, of a budget that is less by a factor.
+func newPlan(at time.Duration, cfg *Config, members []*member, less float64) plan {
 	var suspects, lively float64
 	for _, m := range members {
 		switch {
@@ -37,7 +37,7 @@ func newPlan(at time.Duration, cfg *Config, members []*member) plan {
 			lively += rate(m.link.pace(at))
 		}
 	}
-	budget, n := float64(cfg.Budget), float64(max(len(members), 1))
+	budget, n := float64(cfg.Budget)/less, float64(max(len(members), 1))
 	granted := min(suspects, suspectShare*budget)
 	pl := plan{at: at, suspect: 1, scale: math.Inf(1)}
 	pl.base = min(rate(cfg.IdleInterval), max(baseShare*budget, planShare*budget-granted-lively)/n)

@@ -33,6 +33,7 @@ type Prober struct {
 	plan    plan
 	resume  time.Duration // no probe goes before this: the budget was used up
 	called  time.Duration // last call of Advance
+	late    lateness
 }
 
 // member is a link in the Prober's charge.
@@ -74,7 +75,7 @@ func (p *Prober) Add(id wire.NodeID, now time.Time) {
 	m.link.flaps = p.past[id]
 	delete(p.past, id)
 	p.members = slices.Insert(p.members, i, m)
-	p.plan = newPlan(now.Sub(p.base), &p.cfg, p.members)
+	p.plan = newPlan(now.Sub(p.base), &p.cfg, p.members, p.late.factor())
 }
 
 // Remove forgets the link to this node but for its flaps, which a link added later inherits. A link that broke is to be told with
@@ -150,7 +151,7 @@ func (p *Prober) Due(now time.Time) (probes []Probe) {
 		return nil
 	}
 	if at-p.plan.at >= planPeriod {
-		p.plan = newPlan(at, &p.cfg, p.members)
+		p.plan = newPlan(at, &p.cfg, p.members, p.late.factor())
 	}
 	for _, m := range p.ripe(at) {
 		if !p.budget.take(now) {
@@ -158,6 +159,7 @@ func (p *Prober) Due(now time.Time) (probes []Probe) {
 			break
 		}
 		m.jitter = 1 - jitterShare*p.rnd.Float64()
+		m.link.patience = p.late.patience()
 		probes = append(probes, Probe{m.id, m.link.Probe(now)})
 	}
 	return probes
@@ -226,6 +228,12 @@ func (p *Prober) Next() time.Time {
 	}
 	return p.base.Add(p.next())
 }
+
+// Late takes note of how much later than it was due the owner got to work.
+func (p *Prober) Late(by time.Duration) { p.late.add(by) }
+
+// Strain is what is probed less by since the owner is late: 1, where it is not, to 8.
+func (p *Prober) Strain() float64 { return p.late.factor() }
 
 func (p *Prober) next() time.Duration {
 	next := never

@@ -68,6 +68,37 @@ func TestRates(t *testing.T) {
 	}
 }
 
+// TestRareUse: what is used once a second is probed fast for a while each time, what is used often all the time; and each use finds a dead link out as soon.
+func TestRareUse(t *testing.T) {
+	for _, c := range []struct {
+		every       time.Duration
+		least, most int // probes in 20 s
+		down        time.Duration
+	}{
+		{100 * ms, 400, 500, 400 * ms},
+		{time.Second, 190, 270, time.Second + 400*ms},
+		{5 * time.Second, 30, 60, 2*time.Second + 400*ms}, // an idle link is found out first
+	} {
+		w := newWorld(Config{}, 1)
+		died := time.Duration(never)
+		link := w.add(1, &path{rtt: steady(40 * ms), dead: func(at time.Duration) bool { return at >= died }})
+		use := func(until time.Duration, stop func() bool) {
+			for w.now < until && (stop == nil || !stop()) {
+				link.Used(w.time())
+				w.run(w.now+c.every, stop)
+			}
+		}
+		use(10*time.Second, nil)
+		w.sent = nil
+		use(30*time.Second, nil)
+		got := w.probes(1, 0)
+		verdict(t, got >= c.least && got <= c.most, "used every %v: %d probes in 20 s; want %d to %d", c.every, got, c.least, c.most)
+		died = w.now + 30*ms
+		use(40*time.Second, func() bool { return link.State() == Down })
+		verdict(t, w.now-died <= c.down, "used every %v: down after %v", c.every, w.now-died)
+	}
+}
+
 // Links of equal interval share their ticks.
 func TestTicksAreShared(t *testing.T) {
 	for _, c := range []struct {

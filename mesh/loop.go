@@ -48,8 +48,9 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 		for _, effect := range n.step(now, batch) {
 			n.carryOut(effect, stop)
 		}
-		if due = n.core.Next(now); due.Before(polled.Add(minSleep)) {
-			due = polled.Add(minSleep)
+		due = n.core.Next(now)
+		if rested := polled.Add(time.Duration(float64(minSleep) * n.core.Strain())); due.Before(rested) {
+			due = rested
 		}
 		timer.Reset(time.Until(due))
 	}

@@ -384,6 +384,9 @@ func (c *Core) measure(now time.Time) {
 	}
 }
 
+// Strain is how many times less links are probed than they should be, since this node is called late: 1 where it has the processor time that it needs.
+func (c *Core) Strain() float64 { return c.prober.Strain() }
+
 // introduceStrangers has SWIM meet peers that have a working link but are no members here, or an earlier run of theirs is: news of them was missed, or of a death that was none.
 func (c *Core) introduceStrangers(now time.Time) {
 	if now.Before(c.introAt) {
