@@ -160,7 +160,6 @@ func timing(nodes int) latency.Config {
 	const probed, few = 700, 12
 	cfg := latency.Config{Budget: min(200, probed/nodes)}
 	if nodes > few {
-		cfg.ActiveFor = 300 * time.Millisecond // a message every two seconds is no use that wants fast probes, which leaves them to links in doubt
 		cfg.AdvertiseMin, cfg.AdvertiseShare, cfg.AdvertiseEvery = 1500*time.Microsecond, 0.03, time.Duration(nodes)*70*time.Millisecond
 		cfg.MissedLimit, cfg.GoodLimit = 4, 3
 	}

@@ -24,7 +24,7 @@ type Fleet struct {
 	relay *wan.Relay
 }
 
-// Config says what fleet to make. All but FullMesh must be set.
+// Config says what fleet to make. All but FullMesh and Threads must be set.
 type Config struct {
 	Names  []string // of the nodes, one a site
 	Delays wan.Delays
@@ -33,6 +33,7 @@ type Config struct {
 	Over   func(site int) int // through which site a node joins; negative: none
 
 	FullMesh int // see mesh.Config; 0: its default
+	Threads  int // that a node runs Go code on at a time; 0: as many as the computer has processors
 }
 
 // New makes a fleet that has not started. Close ends it.
@@ -62,7 +63,7 @@ func New(cfg Config) (f *Fleet, err error) {
 		if err != nil {
 			return f, err
 		}
-		n := &Node{Name: name, Gate: gate, Dir: filepath.Join(f.Dir, fmt.Sprint(i)), program: program, http: web, fullMesh: cfg.FullMesh, listen: listen.String()}
+		n := &Node{Name: name, Gate: gate, Dir: filepath.Join(f.Dir, fmt.Sprint(i)), program: program, http: web, fullMesh: cfg.FullMesh, threads: cfg.Threads, listen: listen.String()}
 		if err := errors.Join(os.Mkdir(n.Dir, 0o700), n.Hold(cfg.Secret)); err != nil {
 			return f, err
 		}

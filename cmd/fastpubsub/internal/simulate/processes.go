@@ -25,8 +25,9 @@ const MaxProcesses = 200
 const (
 	processPatience = 2 * time.Minute
 	processPoll     = 50 * time.Millisecond
-	processEvery    = time.Second // between two starts: each costs this computer a process, and handshakes with all others
-	watchedNodes    = 8           // whose routes are looked at after a cut, besides those at its ends: a look at all takes long
+	processEvery    = time.Second           // between two starts, at least: each costs this computer a process
+	processEach     = 50 * time.Millisecond // for each node, since each that is there shakes hands with the new one and tells all others of it
+	watchedNodes    = 8                     // whose routes are looked at after a cut, besides those at its ends: a look at all takes long
 	udpHead         = 28
 	subscribers     = 4 // whose subscriptions are timed
 )
@@ -64,7 +65,7 @@ func processes(ctx context.Context, cfg *Config, sites *scale.Sites) error {
 		return fmt.Errorf("%w: %d processes and %v of rest, want at most %d and at least 1 s", ErrConfig, n, cfg.Rest, MaxProcesses)
 	}
 	play := scale.Rehearsal{
-		Nodes: n, Subscriptions: subscribers, Cuts: 6, Joins: 2, Every: processEvery, Settle: cfg.Rest, Rest: cfg.Rest, Seed: cfg.Seed,
+		Nodes: n, Subscriptions: subscribers, Cuts: 6, Joins: 2, Every: max(processEvery, time.Duration(n)*processEach), Settle: cfg.Rest, Rest: cfg.Rest, Seed: cfg.Seed,
 		FullMesh: cfg.FullMesh,
 	}
 	play.Delay = sites.Draw(n+play.Joins, cfg.Seed)
@@ -101,7 +102,7 @@ func (r *reality) run(ctx context.Context) (err error) {
 		names[i] = fmt.Sprint("n", i)
 	}
 	r.fleet, err = fleet.New(fleet.Config{
-		Names: names, Delays: delays{all, r.play.Delay, r.Jitter}, Seed: r.Seed, Secret: trust.NewSecret(), FullMesh: r.FullMesh,
+		Names: names, Delays: delays{all, r.play.Delay, r.Jitter}, Seed: r.Seed, Secret: trust.NewSecret(), FullMesh: r.FullMesh, Threads: 1, // they have too few processors as it is, and each more thread costs switches
 		Over: func(site int) int { return min(site, 1) - 1 }, // all through the first, as simulated
 	})
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 
 const (
 	trafficChannel = "fleet.all"
-	trafficEvery   = time.Second
+	trafficEvery   = time.Second     // between two messages of a node, at least
+	trafficMost    = 400             // messages delivered a second, by all: the computer carries the nodes and the network, too
 	trafficLast    = 5 * time.Second // that messages live (mesh.DefaultDeadline)
 	trafficBytes   = 128
 	trafficHead    = 16 // of a payload: whose it is, which, and when it was sent
@@ -137,17 +138,18 @@ func (r *reality) subscribe(ctx context.Context) error {
 
 // traffic has every node send to all.
 func (r *reality) traffic(ctx context.Context) error {
-	cpu, began, rounds := r.cpu(), time.Now(), int(r.Rest/trafficEvery)
+	every := max(trafficEvery, time.Duration(r.play.Nodes*r.play.Nodes)*time.Second/trafficMost)
+	cpu, began, rounds := r.cpu(), time.Now(), max(1, int(r.Rest/every))
 	var group sync.WaitGroup
 	errs := make([]error, len(r.clients))
 	for i, c := range r.clients {
 		group.Go(func() {
-			time.Sleep(trafficEvery * time.Duration(i) / time.Duration(len(r.clients)))
+			time.Sleep(every * time.Duration(i) / time.Duration(len(r.clients)))
 			for number := range rounds {
 				if errs[i] = c.Publish(ctx, "", trafficChannel, r.tally.message(i, number)); errs[i] != nil {
 					return
 				}
-				if errs[i] = sleep(ctx, trafficEvery); errs[i] != nil {
+				if errs[i] = sleep(ctx, every); errs[i] != nil {
 					return
 				}
 			}
