@@ -5,10 +5,10 @@ import "time"
 // Where a computer is short of processor time, probes and their echoes come late, links look dead that are not, and what is done about them takes
 // more processor time: without a remedy all of a node's links break. A node that finds itself late therefore probes less, and gives echoes more time.
 const (
-	lateShare = 8                     // each sample counts 1/lateShare
-	lateLeast = 15 * time.Millisecond // smoothed, from which on less is probed
-	lateMost  = 8                     // the budget is divided by up to this
-	lateTold  = 2                     // smoothed latenesses that echoes are given more
+	lateShare = 8                    // each sample counts 1/lateShare
+	lateLeast = 5 * time.Millisecond // smoothed, from which on less is probed
+	lateMost  = 8                    // the budget is divided by up to this
+	lateTold  = 2                    // smoothed latenesses that echoes are given more
 )
 
 // lateness is how much later than it is due the caller comes, smoothed.

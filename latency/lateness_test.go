@@ -29,9 +29,9 @@ func TestLateOwner(t *testing.T) {
 		least, most float64 // of the full rate
 		patience    time.Duration
 	}{
-		{10 * ms, 0.99, 1.01, 0},
-		{60 * ms, 0.2, 0.3, 118 * ms},
-		{time.Hour, 0.1, 0.15, 1990 * ms},
+		{4 * ms, 0.99, 1.01, 0},
+		{20 * ms, 0.2, 0.3, 38 * ms},
+		{time.Hour, 0.1, 0.16, 1990 * ms},
 		{0, 0.99, 1.01, 0},
 	} {
 		late(c.by)
@@ -40,7 +40,7 @@ func TestLateOwner(t *testing.T) {
 		verdict(t, link.patience >= c.patience && link.patience <= c.patience+10*ms, "%v late: echoes are given %v more", c.by, link.patience)
 	}
 	w.prober.Late(time.Hour) // a process that stood still once is not short of processor time
-	for range 20 {
+	for range 30 {
 		w.prober.Late(0)
 	}
 	verdict(t, w.prober.Strain() == 1, "strained by %.1f after one stall", w.prober.Strain())

@@ -207,7 +207,7 @@ func (p *Prober) due(m *member) (at, slack time.Duration) {
 	}
 	idle := time.Duration(m.jitter * float64(interval(p.plan.base)))
 	rest := l.putOff(idle*5/4, idle, idleMost*idle)
-	eager := l.suspected() || l.unsettled()
+	eager := l.suspected() || l.unsettled() && p.late.factor() == 1 // who is late makes round trips differ
 	if !eager && l.sentAt > l.livelyUntil() {
 		return l.sentAt + rest, idle / tickShare
 	}

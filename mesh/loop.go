@@ -38,6 +38,9 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 		batch = n.drain(batch)
 		now := time.Now()
 		if timed || !now.Before(due) {
+			if !due.IsZero() {
+				n.core.Late(now.Sub(due))
+			}
 			batch = n.activities(batch)
 			polled = now
 			if n.core.Sparse() && now.Sub(counted) >= countFlows {

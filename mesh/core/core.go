@@ -105,7 +105,6 @@ type Core struct {
 	awaiting     []awaited // in the order of their versions
 	readyDirty   bool      // who waits may have waited long enough
 	askAt        time.Time // when nodes are next asked what they hold; zero: nobody needs to be
-	dueAt        time.Time // what Next said last; zero: it has been called since
 	leaving      bool
 	computations uint64
 	effects      []Effect
@@ -141,10 +140,6 @@ func New(cfg Config, now time.Time) *Core {
 // Step takes what happened up to now and returns what to do. It is also to be called, without events, at next.
 func (c *Core) Step(now time.Time, events []Event) []Effect {
 	c.effects = nil
-	if !c.dueAt.IsZero() && !now.Before(c.dueAt) {
-		c.prober.Late(now.Sub(c.dueAt))
-		c.dueAt = time.Time{}
-	}
 	ticked := len(events) == 0
 	for _, e := range events {
 		_, is := e.(Polled)
@@ -257,9 +252,8 @@ func (c *Core) Next(now time.Time) time.Time {
 	earlier(c.retryAt)
 	earlier(c.relayAt)
 	if at.Before(now) {
-		at = now
+		return now
 	}
-	c.dueAt = at
 	return at
 }
 

@@ -384,6 +384,9 @@ func (c *Core) measure(now time.Time) {
 	}
 }
 
+// Late takes note of how much later than it was to be the core is stepped.
+func (c *Core) Late(by time.Duration) { c.prober.Late(by) }
+
 // Strain is how many times less links are probed than they should be, since this node is called late: 1 where it has the processor time that it needs.
 func (c *Core) Strain() float64 { return c.prober.Strain() }
 

@@ -14,7 +14,7 @@ import (
 const (
 	trafficChannel = "fleet.all"
 	trafficEvery   = time.Second     // between two messages of a node, at least
-	trafficMost    = 400             // messages delivered a second, by all: the computer carries the nodes and the network, too
+	trafficMost    = 200             // messages delivered a second, by all: the computer carries the nodes and the network, too
 	trafficLast    = 5 * time.Second // that messages live (mesh.DefaultDeadline)
 	trafficBytes   = 128
 	trafficHead    = 16 // of a payload: whose it is, which, and when it was sent
