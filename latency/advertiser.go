@@ -41,18 +41,22 @@ type Advertiser struct {
 	held   time.Time     // when a change held back may be told; zero if none is
 	urgent bucket
 
-	patient bool // a link that is new, or no more, is told like a small change
+	strain  float64 // see Strain
+	patient bool    // a link that is new, or no more, is told like a small change
 }
 
 // NewAdvertiser is an Advertiser that has told nothing, which is the same as an empty vector.
 func NewAdvertiser(cfg Config) *Advertiser {
 	cfg, _ = cfg.normal()
-	return &Advertiser{cfg: cfg, risen: map[wire.NodeID]rise{}, pause: cfg.AdvertiseEvery, urgent: newBucket(urgentRate, urgentBurst)}
+	return &Advertiser{cfg: cfg, risen: map[wire.NodeID]rise{}, strain: 1, pause: cfg.AdvertiseEvery, urgent: newBucket(urgentRate, urgentBurst)}
 }
 
 // Patient says whether links that are new, and those given up, may wait as long as the least of changes, which churn puts off most: in a large mesh a node that starts
 // has tens of them, one after another, whoever is reached by a few is reached, and none is given up that carried messages of late. One that broke is urgent.
 func (a *Advertiser) Patient(patient bool) { a.patient = patient }
+
+// Strain has costs told only where they move so many times further than else, at least 1: a node that is late measures, for the most part, itself.
+func (a *Advertiser) Strain(times float64) { a.strain = times }
 
 // Offer takes what the node's working links cost now, sorted by To, and says whether it is due to be told. If so vector is what to
 // tell, the caller's to keep: links that moved less than the threshold keep the number told before. Urgent means that a link went
@@ -222,7 +226,7 @@ func (a *Advertiser) moved(from, to uint32) float64 {
 
 // least is the threshold of a cost that falls.
 func (a *Advertiser) least(cost uint32) float64 {
-	return max(float64(a.cfg.AdvertiseMin)/float64(time.Microsecond), a.cfg.AdvertiseShare*float64(cost))
+	return a.strain * max(float64(a.cfg.AdvertiseMin)/float64(time.Microsecond), a.cfg.AdvertiseShare*float64(cost))
 }
 
 // note keeps which links were told to cost more, and forgets those that did long ago or are gone.

@@ -65,3 +65,24 @@ func TestLateEchoes(t *testing.T) {
 		verdict(t, link.Stats().Downs == c.downs, "%v late: %d downs", c.by, link.Stats().Downs)
 	}
 }
+
+// TestStrainedAdvertiser: who is late tells the mesh only of what it cannot be itself.
+func TestStrainedAdvertiser(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	for _, c := range []struct {
+		strain float64
+		fallen uint32 // from 100 ms
+		due    bool
+	}{{1, 95_000, false}, {1, 80_000, true}, {4, 80_000, false}, {4, 70_000, true}, {8, 1, true}} {
+		a := NewAdvertiser(Config{})
+		a.Offer(now, []Cost{{1, 100_000}}, false)
+		a.Strain(c.strain)
+		if _, due := a.Offer(now.Add(time.Minute), []Cost{{1, c.fallen}}, false); due != c.due {
+			t.Errorf("strained by %v, a fall to %d is told: %v", c.strain, c.fallen, due)
+		}
+		a.Strain(1)
+		if _, due := a.Offer(now.Add(2*time.Minute), nil, true); !due {
+			t.Errorf("strained by %v, a lost link is not told", c.strain)
+		}
+	}
+}

@@ -406,6 +406,7 @@ func (c *Core) advertise(now time.Time) {
 			}
 		}
 	}
+	c.adverts.Strain(c.Strain())
 	vector, due := c.adverts.Offer(now, costs, c.urgent)
 	c.costsDirty = false
 	if !due {
