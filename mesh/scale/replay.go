@@ -57,6 +57,7 @@ func (q *Quality) Share() float64 {
 const (
 	grid     = 25 * time.Millisecond // what happens within one is taken together
 	judge    = time.Second           // between two looks at paths
+	useParts = 5                     // of it, in each of which a path taken carries something
 	slots    = 1024                  // of the grid that echoes wait in
 	slowerBy = time.Millisecond
 )
@@ -264,7 +265,9 @@ func (r *replay) judge() {
 func (r *replay) use(a, b int) {
 	for _, end := range [][2]int{{a, b}, {b, a}} {
 		l := r.sites[end[0]].prober.Link(siteID(end[1]))
-		l.Used(epoch().Add(r.now))
+		for at := r.now; at < r.now+judge; at += judge / useParts { // messages are not rare
+			l.Used(epoch().Add(at))
+		}
 		l.Heard(epoch().Add(r.now + judge)) // and until paths are looked at again
 	}
 }
