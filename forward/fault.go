@@ -52,8 +52,9 @@ const (
 
 // blames are the faults of peers.
 type blames struct {
-	mu    sync.Mutex // guards what follows
-	peers map[wire.NodeID]*blame
+	mu     sync.Mutex // guards what follows
+	peers  map[wire.NodeID]*blame
+	totals [faults]uint64 // of all peers, those forgotten too
 }
 
 type blame struct {
@@ -69,6 +70,7 @@ func (e *Endpoint) Blame(peer wire.NodeID, what Fault, n int) {
 	e.blames.mu.Lock()
 	b := e.blames.of(peer, now)
 	b.counts[what] += uint64(n)
+	e.blames.totals[what] += uint64(n)
 	b.last = now
 	tell := false
 	if what != FaultStale {
@@ -119,6 +121,17 @@ func (e *Endpoint) Faults() map[wire.NodeID]map[string]uint64 {
 			}
 		}
 		out[id] = counts
+	}
+	return out
+}
+
+// FaultTotals is every fault with how often all peers had it, those at zero too.
+func (e *Endpoint) FaultTotals() map[string]uint64 {
+	e.blames.mu.Lock()
+	defer e.blames.mu.Unlock()
+	out := make(map[string]uint64, faults)
+	for what, n := range e.blames.totals {
+		out[Fault(what).String()] = n
 	}
 	return out
 }

@@ -34,7 +34,7 @@ func (n *Node) View() (v View, ok bool) {
 	flights := n.endpoint.Flights()
 	stats := n.gossip.Stats()
 	v.Dropped = counters.Drops()
-	v.Faults = n.endpoint.Faults()
+	v.Faults, v.FaultTotals = n.endpoint.Faults(), n.endpoint.FaultTotals()
 	v.Ages = n.ages.view()
 	v.Dropped["spread_waits"] = n.spreads.refused.Load()
 	v.Dropped["swim_garbage"] = stats.Garbage.Load()

@@ -68,7 +68,7 @@ type Stats struct {
 	BytesOut      uint64 // bytes written, frame headers included
 	Drops         Drops
 	Closed        Closed
-	Errors        map[string]uint64 // errors told to clients, by code; codes that did not occur are left out
+	Errors        map[string]uint64 // errors told to clients, by code, those at zero too
 }
 
 // Drops counts deliveries that did not reach a connection, by reason.
@@ -119,9 +119,7 @@ func (c *counters) snapshot() Stats {
 		Errors: map[string]uint64{},
 	}
 	for i := range c.errors {
-		if n := c.errors[i].Load(); n > 0 {
-			s.Errors[code(i).String()] = n
-		}
+		s.Errors[code(i).String()] = c.errors[i].Load()
 	}
 	return s
 }

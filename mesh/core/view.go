@@ -20,7 +20,8 @@ type View struct {
 	Interest InterestView      `json:"interest"`
 	Ages     Histogram         `json:"ages"` // of clients' messages that came from other nodes, as they came: since they were published
 
-	Faults map[wire.NodeID]map[string]uint64 `json:"faults,omitempty"` // what other nodes did wrong
+	Faults      map[wire.NodeID]map[string]uint64 `json:"faults,omitempty"` // what other nodes did wrong
+	FaultTotals map[string]uint64                 `json:"fault_totals"`     // by all of them since the start, what never happened too
 }
 
 // InterestView is what is known of who wants which channels.

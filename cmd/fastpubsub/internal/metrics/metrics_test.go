@@ -26,7 +26,7 @@ func (m *made) Clients() wsgate.Stats   { return m.clients }
 
 // busy is a node with something of everything, and more links than have series of their own.
 func busy() *made {
-	m := &made{view: core.View{Counters: map[string]uint64{}, Dropped: map[string]uint64{"no_route": 3}, Faults: map[wire.NodeID]map[string]uint64{1: {"forged": 2}, 2: {"forged": 5}}}}
+	m := &made{view: core.View{Counters: map[string]uint64{}, Dropped: map[string]uint64{"no_route": 3}, FaultTotals: map[string]uint64{"forged": 7, "echo": 0}}}
 	for i, name := range []string{"originated", "relayed", "in_flight", "held_bytes", "swim_bytes_in"} {
 		m.view.Counters[name] = uint64(10 + i)
 	}
@@ -62,6 +62,7 @@ func TestScrape(t *testing.T) {
 		`fastpubsub_swim_bytes_total{direction="in"} 14`,
 		`fastpubsub_dropped_total{reason="no_route"} 3`,
 		`fastpubsub_faults_total{kind="forged"} 7`,
+		`fastpubsub_faults_total{kind="echo"} 0`,
 		`fastpubsub_members{state="alive"} 2`,
 		`fastpubsub_links{state="up"} 138`,
 		`fastpubsub_link_rtt_seconds{id="000000000000008a",peer="n137"} 0.02`,
