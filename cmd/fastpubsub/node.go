@@ -227,9 +227,12 @@ func (c *nodeCommand) fits(secret *trust.Secret) error {
 		{"--listen", c.Listen, closed, "let nodes need a mesh secret (--mesh-secret-file)"},
 		{"--ws", c.WS, c.wanted(), "let clients need tokens (--token-secret-file, or --require-tokens with a mesh secret)"},
 	} {
-		host, _, err := net.SplitHostPort(addr.value)
+		host, port, err := net.SplitHostPort(addr.value)
 		if err != nil {
 			return fmt.Errorf("%s %q: want HOST:PORT", addr.flag, addr.value)
+		}
+		if _, err := net.LookupPort("tcp", port); err != nil {
+			return fmt.Errorf("%s %q: want a port from 0 to 65535", addr.flag, addr.value)
 		}
 		if !addr.protected && !c.Open && !loopback(host) {
 			return fmt.Errorf("%s %s is not a loopback address, and nothing protects it: anybody who reaches it could read and write everything; %s, or say --open if that is meant", addr.flag, addr.value, addr.remedy)
@@ -240,6 +243,9 @@ func (c *nodeCommand) fits(secret *trust.Secret) error {
 	}
 	if c.FullMesh < 1 {
 		return fmt.Errorf("--full-mesh %d: want at least 1", c.FullMesh)
+	}
+	if c.Drain < 0 || c.DrainSpread < 0 {
+		return fmt.Errorf("--drain %v, --drain-spread %v: negative time", c.Drain, c.DrainSpread)
 	}
 	return c.tlsOptions.check(c.DataDir)
 }

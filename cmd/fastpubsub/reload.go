@@ -6,9 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
-	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
 	"github.com/fastpubsub/fastpubsub/mesh"
@@ -178,37 +176,4 @@ func (r *reloader) readTokens(o *tokenOptions) (take func(), err error) {
 		r.authority.SetKeys(keys)
 		r.authority.SetMasters(masters)
 	}, err
-}
-
-// configCommand is about options.
-type configCommand struct {
-	Check configCheckCommand `cmd:"" help:"Tell what a node's options are, by environment and config file, and whether a node could start with them."`
-}
-
-// configCheckCommand checks a node's options.
-type configCheckCommand struct{}
-
-// Run prints what is not as usual, or what is wrong.
-func (configCheckCommand) Run(std streams, all *commands) error {
-	args := []string{"node"}
-	if all.Config != "" {
-		args = []string{"--config", string(all.Config), "node"}
-	}
-	read, err := readNode(args)()
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	if err := read.check(); err != nil {
-		return err
-	}
-	w := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	for _, name := range read.given {
-		value := read.values[name]
-		if name == "mesh-secret" || name == "token-secret" || strings.Contains(value, "fps://") {
-			value = "(secret)"
-		}
-		fmt.Fprintf(w, "%s\t%s\n", name, value)
-	}
-	fmt.Fprintln(w, "a node could start with these; all others are as fastpubsub node --help says")
-	return w.Flush()
 }

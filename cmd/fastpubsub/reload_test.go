@@ -199,6 +199,15 @@ func TestConfigCheck(t *testing.T) {
 		{"no such file", "[node]\ntls-cert = \"/nowhere/cert.pem\"\n", 2, "", "tls-key"},
 		{"limits", "[node]\nrate-messages = -1\n", 2, "", "negative"},
 		{"place", "[node]\ngeo = \"somewhere\"\n", 2, "", "LAT,LON"},
+		{"advertised in vain", "[node]\nadvertise = \"0.0.0.0:7946\"\n", 2, "", "others can reach"},
+		{"no such port", "[node]\nws = \"127.0.0.1:99999\"\n", 2, "", "want a port"},
+		{"no certificate", "[node]\ntls-cert = \"/nowhere/cert.pem\"\ntls-key = \"/nowhere/key.pem\"\n", 2, "", "/nowhere/cert.pem"},
+		{"no domain for an authority", "[node]\ndomain = [\"localhost\"]\nacme-dir = \"/nowhere\"\n", 2, "", "localhost"},
+		{"a domain", "[node]\ndomain = [\"a.example.org\"]\nacme-dir = \"/nowhere\"\n", 0, "a.example.org", ""},
+		{"no key", "[node]\nmesh-ca = \"/nowhere/ca\"\nmesh-cert = \"/nowhere/cert\"\nmesh-key = \"/nowhere/key\"\n", 2, "", "/nowhere/key"},
+		{"no directory", "[node]\ndata-dir = \"" + file(t, "") + "/data\"\n", 2, "", "--data-dir"},
+		{"a directory to be made", "[node]\ndata-dir = \"" + filepath.Join(t.TempDir(), "a", "b") + "\"\n", 0, "could start", ""},
+		{"negative time", "[node]\ndrain = \"-1s\"\n", 2, "", "negative time"},
 		{"master tokens without a file", "[node]\nmaster-token-file = [\"/nowhere\"]\n", 2, "", "/nowhere"},
 	} {
 		args := []string{"config", "check"}
