@@ -11,6 +11,8 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs
 FROM scratch
 COPY --from=build /fastpubsub /fastpubsub
 COPY --from=build --chown=65532:65532 /data /data
+# whom to trust for certificates by ACME (--domain), and for OpenTelemetry by https
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 USER 65532:65532
 VOLUME /data
 EXPOSE 7946/udp 7946/tcp 8080/tcp
