@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -93,6 +94,9 @@ func (f *Forwarder) candidates(s *Snapshot, m *wire.Message, id, came, taken wir
 			verdict = wire.VerdictPassed
 		case usableLink(s.Links[hop]) == nil:
 			verdict = wire.VerdictNoLink
+		}
+		if cost == math.MaxUint32 { // a link on the way is not measured yet
+			cost = 0
 		}
 		ways = append(ways, wire.Candidate{Hop: hop, Cost: cost, Verdict: verdict})
 	}

@@ -52,7 +52,7 @@ func (a *nodeAddress) ask(ctx context.Context, method, page string, body []byte)
 	}
 	var why struct{ Detail string }
 	if json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&why) == nil && why.Detail != "" {
-		return nil, fmt.Errorf("%s: %s: %s", req.URL, res.Status, why.Detail)
+		return nil, fmt.Errorf("%s: %s: %s", req.URL, res.Status, strings.TrimPrefix(why.Detail, invalid))
 	}
 	return nil, fmt.Errorf("%s: %s", req.URL, res.Status)
 }
@@ -101,20 +101,21 @@ func printView(out io.Writer, v *mesh.View) error {
 	}
 	fmt.Fprintf(w, "\nLINK\tSTATE\tRTT ms\t±\tLOSS\tCOST ms\tMESSAGES OUT\tIN\n")
 	for _, l := range v.Links {
-		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.2f\t%.1f%%\t%.2f\t%d\t%d\n", l.Name, l.State, l.RTT, l.Deviation, 100*l.Loss, l.Cost, l.MessagesOut, l.MessagesIn)
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%.2f\t%.1f%%\t%s\t%d\t%d\n", l.Name, l.State, l.RTT, l.Deviation, 100*l.Loss, known(l.Cost), l.MessagesOut, l.MessagesIn)
 	}
 	fmt.Fprintf(w, "\nTO\tNEXT HOP\tCOST ms\tDIRECT ms\tALTERNATE\tms\tPATH\n")
 	for _, r := range v.Routes {
-		direct, alternate := "-", "-"
-		if r.Direct > 0 {
-			direct = fmt.Sprintf("%.2f", r.Direct)
-		}
-		if r.Alternate != nil {
-			alternate = fmt.Sprintf("%.2f", r.AlternateCost)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\t%s\t%s\t%s\n", r.Name, r.NextName, r.Cost, direct, dash(r.AlternateName), alternate, strings.Join(r.Path, " > "))
+		fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\t%s\t%s\t%s\n", r.Name, r.NextName, r.Cost, known(r.Direct), dash(r.AlternateName), known(r.AlternateCost), strings.Join(r.Path, " > "))
 	}
 	return w.Flush()
+}
+
+// known is a cost in ms, or a dash: there is none, or it is not measured yet.
+func known(ms float64) string {
+	if ms <= 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", ms)
 }
 
 func dash(s string) string {

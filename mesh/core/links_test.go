@@ -1,6 +1,7 @@
 package core
 
 import (
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -430,5 +431,16 @@ func TestBackInTouchIsToldAtOnce(t *testing.T) {
 		if told != cutOff {
 			t.Errorf("cut off %v: told of at once %v", cutOff, told)
 		}
+	}
+}
+
+// A link that is up without a measurement, as on a node that is too busy, has no cost that people could read as one.
+func TestUnmeasuredLinkHasNoCost(t *testing.T) {
+	r := newRig(t, 2)
+	r.up(4)
+	r.c.vector = []wire.Link{{To: r.id(4), Cost: math.MaxUint32}}
+	r.step(r.open(4, 1)) // another link in place of the one that was measured
+	if l := r.c.View().Links[0]; l.Cost != 0 || l.Advertised != 0 {
+		t.Errorf("costs %v ms, told as %v ms", l.Cost, l.Advertised)
 	}
 }

@@ -2,6 +2,7 @@ package core
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -69,8 +70,8 @@ type LinkView struct {
 	RTT         float64     `json:"rtt_ms"`
 	Deviation   float64     `json:"deviation_ms"`
 	Loss        float64     `json:"loss"`
-	Cost        float64     `json:"cost_ms"`                 // as measured now
-	Advertised  float64     `json:"advertised_ms,omitempty"` // as told to the mesh
+	Cost        float64     `json:"cost_ms"`                 // as measured now; 0: not yet
+	Advertised  float64     `json:"advertised_ms,omitempty"` // as told to the mesh, if it was measured by then
 	Downs       int         `json:"downs"`                   // how often it went down
 	Dialed      bool        `json:"dialed"`                  // opened by this end
 	Twin        bool        `json:"twin,omitempty"`          // doubled, since it loses packets
@@ -141,23 +142,31 @@ func (c *Core) linkView(p *peer) LinkView {
 	stats := link.Stats()
 	l := LinkView{
 		Peer: p.id, Name: c.name(p.id), State: "down", RTT: ms(stats.SRTT), Deviation: ms(stats.Deviation), Loss: stats.Loss,
-		Cost: float64(link.Cost()) / 1000, Downs: p.downs,
+		Cost: costMS(link.Cost()), Downs: p.downs,
 	}
 	if p.up {
 		l.State = "up"
 	}
 	for _, told := range c.vector {
 		if told.To == p.id {
-			l.Advertised = float64(told.Cost) / 1000
+			l.Advertised = costMS(told.Cost)
 		}
 	}
 	return l
 }
 
+// costMS is a link's cost for people: none while nothing is measured, where routes count the greatest number so as to take any other way.
+func costMS(cost uint32) float64 {
+	if cost == math.MaxUint32 {
+		return 0
+	}
+	return float64(cost) / 1000
+}
+
 func (c *Core) routeView(to wire.NodeID, r route.Route) RouteView {
 	v := RouteView{
 		To: to, Name: c.name(to), NextHop: r.NextHop, NextName: c.name(r.NextHop),
-		Cost: float64(r.Cost) / 1000, Direct: float64(r.DirectCost) / 1000,
+		Cost: float64(r.Cost) / 1000, Direct: costMS(r.DirectCost),
 	}
 	if r.Alternate != 0 {
 		v.Alternate, v.AlternateName, v.AlternateCost = &r.Alternate, c.name(r.Alternate), float64(r.AlternateCost)/1000

@@ -125,7 +125,9 @@ func (e emitter) links(links []core.LinkView) {
 		e.gauge("link_rtt_seconds", "Smoothed round trip."+perLink, l.RTT/1000, peer)
 		e.gauge("link_rtt_deviation_seconds", "Mean deviation of round trips."+perLink, l.Deviation/1000, peer)
 		e.gauge("link_loss_ratio", "Share of packets lost one way."+perLink, l.Loss, peer)
-		e.gauge("link_cost_seconds", "What a message over the link takes, one way, losses included."+perLink, l.Cost/1000, peer)
+		if l.Cost > 0 { // it is measured
+			e.gauge("link_cost_seconds", "What a message over the link takes, one way, losses included."+perLink, l.Cost/1000, peer)
+		}
 		e.gauge("link_queue_bytes", "Messages that wait to be written to the link."+perLink, float64(l.Queued), peer)
 		e.counter("link_downs_total", "Times that the link went down."+perLink, uint64(max(l.Downs, 0)), peer)
 		e.counter("link_bytes_total", "Bytes of frames."+perLink, l.BytesIn, with("in"))
