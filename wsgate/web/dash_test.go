@@ -315,7 +315,9 @@ func (s *stage) fault(t *testing.T, tab context.Context) {
 		report.Event{Kind: report.Rerouted, Node: idOf(seoul), Name: "Seoul", Path: []string{"London", "Singapore", "Seoul"}, Was: []string{"London", "Seoul"}, Cost: 128.5, Prev: 120})
 	await(t, tab, `document.querySelector('#events').textContent.includes('Re-routed London to Seoul: Singapore (129 ms), was direct (120 ms)')`)
 	await(t, tab, `document.querySelector('#events').textContent.includes('Link down London – Seoul')`)
-	s.report(t, seoul, report.Event{Kind: report.LinkDown, Node: idOf(london), Name: "London"})
+	s.report(t, seoul, report.Event{Kind: report.LinkDown, Node: idOf(london), Name: "London"},
+		report.Event{Kind: report.Rerouted, Node: idOf(london), Name: "London", Path: []string{"Seoul", "Singapore", "London"}, Was: []string{"Seoul", "London"}, Cost: 128.5, Prev: 120})
+	await(t, tab, `document.querySelector('#events').textContent.includes('Re-routed London – Seoul: Singapore (129 ms), was direct (120 ms)')`) // both ways
 	choose(t, tab, "#node", "London")
 	stop := s.keepReporting(t)
 	await(t, tab, `document.querySelector('#tile-links').textContent === '629' && [...document.querySelectorAll('#side-routes tr')].some(r => r.cells[0].textContent === 'Seoul' && r.cells[2].textContent === '–' && r.cells[3].textContent === 'only way')`)
@@ -328,6 +330,13 @@ func (s *stage) fault(t *testing.T, tab context.Context) {
 	dress(t, tab, "light", 1440, 1000)
 	pictured(t, tab, "rates-light")
 	stop()
+	var left []report.Event
+	for site := range 30 {
+		left = append(left, report.Event{Kind: report.Left, Node: idOf(100 + site), Name: fmt.Sprint("n", site)})
+	}
+	s.report(t, london, left...)
+	s.report(t, seoul, left...)
+	await(t, tab, `document.querySelector('#events').textContent.includes('Left 26 more at the same time') && [...document.querySelectorAll('#events li')].filter(e => /Left n\d+, seen by 2 nodes/.test(e.textContent)).length === 4`)
 	s.silent[seoul] = true
 	t.Cleanup(s.keepReporting(t))
 	await(t, tab, `document.querySelector('#tile-nodes').textContent === '35' && [...document.querySelector('#node').options].every(o => o.text !== 'Seoul')`)

@@ -10,6 +10,7 @@ const LOSSY = 0.01 // share of packets from which a link counts as lossy
 const STEPS_MS = [20, 60, 120, 200] // upper ends of the round trips of a colour; the last colour is for more
 const GRAPH_LINKS = 6_000 // that the graph is laid out by
 const MAX_FLASHES = 40
+const FEW_FLASHES = 8 // that may stand out; more only shimmer
 const FLASH_MS = 2_500
 const rad = Math.PI / 180
 
@@ -228,10 +229,11 @@ export class MapView {
 
   #drawFlashes(frame) {
     const { g, colour } = frame
-    g.strokeStyle = colour('--wait')
-    g.lineWidth = 2.5
-    for (const f of this.#flashes) {
-      if (f.until < performance.now()) continue
+    const now = performance.now()
+    const flashes = this.#flashes.filter(f => f.until > now && (!this.chosen || f.path.includes(this.chosen)))
+    g.strokeStyle = colour('--moved')
+    g.lineWidth = flashes.length > FEW_FLASHES ? 1.2 : 2.5
+    for (const f of flashes) {
       for (let i = 1; i < f.path.length; i++) this.#line(frame, f.path[i - 1], f.path[i])
     }
   }
@@ -266,7 +268,7 @@ export class MapView {
     const [u, v] = [p, q].map(({ lat, lon }) => [Math.cos(lat * rad) * Math.cos(lon * rad), Math.cos(lat * rad) * Math.sin(lon * rad), Math.sin(lat * rad)])
     const angle = Math.acos(Math.min(1, Math.max(-1, u[0] * v[0] + u[1] * v[1] + u[2] * v[2])))
     arc = []
-    const steps = Math.max(2, Math.ceil(angle / 0.08))
+    const steps = Math.max(2, Math.ceil(angle / 0.04))
     for (let i = 0; i <= steps; i++) {
       const t = i / steps
       const [s, e] = angle < 0.001 ? [1 - t, t] : [Math.sin((1 - t) * angle) / Math.sin(angle), Math.sin(t * angle) / Math.sin(angle)]

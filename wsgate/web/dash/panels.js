@@ -42,6 +42,7 @@ export function showNode(mesh, id, path, onPath) {
   if (!n) return
   write($('side-name'), n.name)
   const facts = [['ID', n.id], ['Address', n.addr], ['Region', n.region || '–'], ['Up', uptime(n.uptime)], ['Clients', String(n.rates.connections ?? 0)], ['Links', `${[...n.ends.values()].filter(l => l.up).length} up`]]
+  if (n.rates.cpu > 0) facts.push(['Processor', `${(100 * n.rates.cpu).toFixed(1)} %`])
   list($('side-facts'), facts.flatMap(([k, v]) => [['dt', k, k], ['dd', k, v]]), f => f[0] + f[1], ([tag]) => element(tag), (e, f) => write(e, f[2]))
   const routes = [...mesh.routes(id)].map(([to, r]) => ({ to, ...r })).sort((a, b) => saved(b) - saved(a) || a.cost - b.cost).slice(0, MAX_ROWS)
   list($('side-routes'), routes, r => r.to, () => row(['row', 'n', 'n', 'n', 'via'], tr => onPath(tr.path)), (tr, r) => {
@@ -96,6 +97,7 @@ export function showOverlay(mesh, pairs, isSample, path, onPath) {
 
 export function showRates(mesh) {
   const most = Math.max(1, ...mesh.history.flatMap(t => [t.delivered, t.published, t.relayed]))
+  write($('chart-most'), `${rate(most)}/s`)
   for (const key of ['delivered', 'published', 'relayed']) {
     const points = mesh.history.map((t, i) => `${600 - 5 * (mesh.history.length - 1 - i)},${(116 - (112 * t[key]) / most).toFixed(1)}`).join(' ')
     document.querySelector(`#chart .${key}`).setAttribute('points', points)
@@ -111,19 +113,30 @@ export function showRates(mesh) {
 }
 
 const SAME_MS = 5_000 // within which several nodes that say the same mean one event
+const BURST_MS = 2_000 // within which events of a kind are a burst, of which
+const BURST_SHOWN = 4 // stand each for itself, and the others together
 
-/** Takes events as they come, and shows the latest: one where both ends of a link, or all nodes, say the same. */
+/** Takes events as they come, and shows the latest: one where both ends of a link or route, or all nodes, say the same. */
 export class EventList {
   #shown = [] // newest first
+  #bursts = new Map() // kind -> the latest: { at, shown, rest }
 
   add(mesh, events) {
     for (const e of events) {
-      const about = e.kind.startsWith('link') ? linkKey(e.by, e.node) : e.kind === 'rerouted' ? `${e.by}>${e.node}` : e.node
-      const same = e.kind !== 'rerouted' && this.#shown.find(s => s.kind === e.kind && s.about === about && e.at - s.at < SAME_MS)
-      if (same) same.seen++
-      else this.#shown.unshift({ ...e, about, seen: 1, key: `${e.at}-${e.kind}-${about}-${e.by}`, clock: new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }) })
+      const about = subject(e)
+      const same = this.#shown.find(s => s.kind === e.kind && s.about === about && e.at - s.at < SAME_MS)
+      if (!same) this.#put({ ...e, about, by: [e.by], key: `${e.at}-${e.kind}-${about}-${e.by}`, clock: new Date().toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }) })
+      else if (!same.by.includes(e.by)) same.by.push(e.by)
     }
     this.#shown.length = Math.min(this.#shown.length, 200)
+  }
+
+  #put(e) {
+    let burst = this.#bursts.get(e.kind)
+    if (!burst || e.at - burst.at > BURST_MS) this.#bursts.set(e.kind, burst = { at: e.at, shown: 0 })
+    if (burst.shown++ < BURST_SHOWN) this.#shown.unshift(e)
+    else if (!burst.rest) this.#shown.unshift(burst.rest = { ...e, about: undefined, others: new Map([[e.about, e.name]]) })
+    else burst.rest.others.set(e.about, e.name)
   }
 
   show() {
@@ -143,15 +156,29 @@ export class EventList {
   }
 }
 
+/** What an event is about, the same whichever end of a link or route tells it. */
+function subject(e) {
+  const onward = path => (e.by < e.node ? path : [...path].reverse()).join()
+  return e.kind.startsWith('link') ? linkKey(e.by, e.node) : e.kind === 'rerouted' ? `${linkKey(e.by, e.node)} ${onward(e.path)} ${onward(e.was)}` : e.node
+}
+
+const KINDS = { 'link-down': 'Link down', 'link-up': 'Link up', joined: 'Joined', left: 'Left', rerouted: 'Re-routed' }
+
 /** An event for people: what, in bold, and the rest. */
 function words(e) {
+  if (e.others) {
+    const counts = new Map()
+    for (const name of e.others.values()) counts.set(name, (counts.get(name) ?? 0) + 1)
+    const mostly = [...counts].find(([, n]) => n > 1 && n > e.others.size / 2)
+    return [KINDS[e.kind] ?? e.kind, ` ${e.others.size} more at the same time${mostly ? `, mostly ${mostly[0]}` : ''}`]
+  }
   const route = (path, cost) => (path.length === 0 ? 'no way' : `${path.length === 2 ? 'direct' : path.slice(1, -1).join(' > ')} (${ms(cost)} ms)`)
   switch (e.kind) {
-    case 'link-down': return ['Link down', ` ${e.byName} – ${e.name}`]
-    case 'link-up': return ['Link up', ` ${e.byName} – ${e.name}`]
-    case 'joined': return ['Joined', ` ${e.name}, seen by ${plural(e.seen, 'node')}`]
-    case 'left': return ['Left', ` ${e.name}, seen by ${plural(e.seen, 'node')}`]
-    case 'rerouted': return ['Re-routed', ` ${e.byName} to ${e.name}: ${route(e.path, e.cost)}, was ${route(e.was, e.prev)}`]
+    case 'link-down':
+    case 'link-up': return [KINDS[e.kind], ` ${e.byName} – ${e.name}`]
+    case 'joined':
+    case 'left': return [KINDS[e.kind], ` ${e.name}, seen by ${plural(e.by.length, 'node')}`]
+    case 'rerouted': return [KINDS[e.kind], ` ${e.byName} ${e.by.length > 1 ? '–' : 'to'} ${e.name}: ${route(e.path, e.cost)}, was ${route(e.was, e.prev)}`]
     default: return [e.kind, ` ${e.name}`]
   }
 }
