@@ -29,11 +29,17 @@ type traceCommand struct {
 	OTLPHeader  map[string]string `name:"otlp-header" env:"FASTPUBSUB_OTLP_HEADER" help:"Header for the collector, as for its key; may be given several times." placeholder:"NAME=VALUE"`
 }
 
+// invalid is how faults of requests begin, which says nothing to who has typed one.
+const invalid = "invalid argument request: "
+
 // answerMost bounds what is read of a node's answer, in bytes.
 const answerMost = 256 << 20
 
 // Run asks the node and prints what it was told.
 func (c *traceCommand) Run(ctx context.Context, std streams) error {
+	if (c.Node == "") == (c.Channel == "") {
+		return fmt.Errorf("%w: give a NODE or --channel: fastpubsub status lists the nodes", errUsage)
+	}
 	r := trace.Request{To: c.Node, Channel: c.Channel, Sample: c.Sample, Every: c.Every, Timeout: c.Timeout.Seconds()}
 	if c.Channel != "" {
 		r.Tenant = c.Tenant
@@ -43,7 +49,7 @@ func (c *traceCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if r, err = trace.ParseRequest(body); err != nil {
-		return fmt.Errorf("%w: NODE or --channel: %w", errUsage, err)
+		return fmt.Errorf("%w: %s", errUsage, strings.TrimPrefix(err.Error(), invalid))
 	}
 	target := ""
 	if c.OTLP != "" {
@@ -125,13 +131,11 @@ func printPath(w io.Writer, p *trace.Path) {
 		case !h.Told:
 			fmt.Fprintf(w, "?\t?\t?\t  %s (has not told of it)\n", h.Name)
 		case i == 0:
-			fmt.Fprintf(w, "%.2f\t-\t%.2f\t  %s\n", h.At, h.Held, h.Name)
+			fmt.Fprintf(w, "%.2f\t-\t%.2f\t  %s%s\n", h.At, h.Held, h.Name, endOf(h.End))
 		case h.End == "delivered":
 			fmt.Fprintf(w, "%.2f\t%.2f\t-\t  %s\n", h.At, h.Link, h.Name)
-		case h.End == "sent":
-			fmt.Fprintf(w, "%.2f\t%.2f\t%.2f\t  %s\n", h.At, h.Link, h.Held, h.Name)
 		default:
-			fmt.Fprintf(w, "%.2f\t%.2f\t%.2f\t  %s (%s)\n", h.At, h.Link, h.Held, h.Name, strings.ReplaceAll(h.End, "_", " "))
+			fmt.Fprintf(w, "%.2f\t%.2f\t%.2f\t  %s%s\n", h.At, h.Link, h.Held, h.Name, endOf(h.End))
 		}
 	}
 	fmt.Fprintln(w, verdictOf(p))
@@ -147,6 +151,14 @@ func printPath(w io.Writer, p *trace.Path) {
 			fmt.Fprintf(w, "  not from %s %s: %s\n", h.Name, name, way.Why)
 		}
 	}
+}
+
+// endOf is what became of a message at a node, unless it went on as it should.
+func endOf(end string) string {
+	if end == "sent" || end == "" {
+		return ""
+	}
+	return " (" + strings.ReplaceAll(end, "_", " ") + ")"
 }
 
 // verdictOf compares the way taken with direct.
