@@ -142,7 +142,7 @@ func (c *nodeCommand) Run(ctx context.Context, std streams, given *nodeOptions, 
 // reports tells on the node's reserved channel what it sees, while somebody reads.
 func reports(node *mesh.Node, server *wsgate.Server) func(context.Context) error {
 	return func(ctx context.Context) error {
-		return report.Run(ctx, report.Config{Node: node, Clients: server.Deliveries})
+		return report.Run(ctx, report.Config{Node: node, Clients: server.Deliveries, CPU: cpuTime})
 	}
 }
 

@@ -37,7 +37,7 @@ type Link struct {
 	Up   bool        `json:"up"`
 	RTT  float64     `json:"rtt_ms"`
 	Loss float64     `json:"loss,omitempty"`    // share of packets, one way
-	Cost float64     `json:"cost_ms,omitempty"` // as told to the mesh, which routes by the higher of both ends'; 0: not told, nobody routes over it
+	Cost float64     `json:"cost_ms,omitempty"` // as told to the mesh, which routes by the higher of both ends'; 0: not told, or not measured yet; nobody routes over it who has another way
 	Out  float64     `json:"out,omitempty"`     // messages a second
 	In   float64     `json:"in,omitempty"`
 	Sent float64     `json:"sent,omitempty"` // bytes a second
@@ -50,7 +50,8 @@ type Rates struct {
 	Arrived     float64 `json:"arrived"`   // from other nodes, for its clients
 	Delivered   float64 `json:"delivered"` // to its clients
 	Resent      float64 `json:"resent"`
-	Connections int64   `json:"connections"` // open now
+	Connections int64   `json:"connections"`   // open now
+	CPU         float64 `json:"cpu,omitempty"` // seconds of processor time of the node's process a second; 0: not known
 }
 
 // Kind is what happened.
@@ -94,6 +95,7 @@ type state struct {
 	view        core.View
 	connections int64
 	delivered   uint64
+	cpu         time.Duration
 }
 
 // events are the differences between two views of one node, first what happened to links and nodes.
@@ -179,6 +181,7 @@ func compose(before, now *state, happened []Event) Report {
 	r.Rates = Rates{
 		Published: count("originated"), Relayed: count("relayed"), Arrived: count("delivered"), Resent: count("resent"),
 		Delivered: rate(before.delivered, now.delivered), Connections: now.connections,
+		CPU: round(max(0, (now.cpu-before.cpu).Seconds()) / max(now.at.Sub(before.at).Seconds(), 0.001)),
 	}
 	for reason, n := range v.Dropped {
 		if some := rate(before.view.Dropped[reason], n); some > 0 {

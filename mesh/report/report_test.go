@@ -120,7 +120,10 @@ func run(t *testing.T, n *node, clients func() (int64, uint64), script func()) {
 	synctest.Test(t, func(*testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		done := make(chan error)
-		go func() { done <- Run(ctx, Config{Node: n, Clients: clients}) }()
+		began := time.Now()
+		go func() {
+			done <- Run(ctx, Config{Node: n, Clients: clients, CPU: func() time.Duration { return time.Since(began) / 8 }})
+		}()
 		time.Sleep(time.Millisecond)
 		script()
 		stop()
@@ -173,7 +176,7 @@ func TestWhenReportsCome(t *testing.T) {
 				t.Errorf("%d reports in 10 s", before)
 			}
 			last := n.reports[before-1]
-			if want := (Rates{Relayed: 200, Delivered: 400, Connections: 3}); last.Rates != want || last.Drops["no_route"] != 8 || last.Every != 1 || last.Members != 1 {
+			if want := (Rates{Relayed: 200, Delivered: 400, Connections: 3, CPU: 0.125}); last.Rates != want || last.Drops["no_route"] != 8 || last.Every != 1 || last.Members != 1 {
 				t.Errorf("%+v", last)
 			}
 		})

@@ -23,6 +23,8 @@ type Config struct {
 	Node Node
 	// Clients is how many connections of clients are open, and the messages ever delivered to clients.
 	Clients func() (connections int64, delivered uint64)
+	// CPU is the processor time that the node's process has taken so far; nil: not known, or other nodes are in it.
+	CPU func() time.Duration
 }
 
 // Run reports for as long as somebody reads, until ctx ends.
@@ -64,6 +66,9 @@ func (r *reporter) look(at time.Time) *Report {
 		return nil
 	}
 	now.connections, now.delivered = r.cfg.Clients()
+	if r.cfg.CPU != nil {
+		now.cpu = r.cfg.CPU()
+	}
 	every := Every(len(now.view.Members) + 1)
 	if r.last == nil { // rates and events need two
 		r.last, r.told, r.due = now, now, at.Add(rand.N(every-everyLeast+1)) // who has just begun to read does not get all nodes' reports at once

@@ -1,7 +1,9 @@
 package top
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -251,8 +253,8 @@ func (m *model) summary() string {
 			drops += rate
 		}
 	}
-	return fmt.Sprintf("fastpubsub top  nodes %d of %d  link ends %d up %d down  pub/s %s  deliv/s %s  drop/s %s  %s",
-		len(m.mesh.nodes), m.mesh.members(), up, down, short(published), short(delivered), short(drops), m.url)
+	return fmt.Sprintf("nodes %d of %d  link ends %d up %d down  pub/s %s  deliv/s %s  drop/s %s",
+		len(m.mesh.nodes), m.mesh.members(), up, down, short(published), short(delivered), short(drops))
 }
 
 func (m *model) tabs(rows int) string {
@@ -277,13 +279,13 @@ func (m *model) tabs(rows int) string {
 	if m.typing {
 		b.WriteString("_")
 	}
-	return b.String()
+	return b.String() + "  " + m.url
 }
 
 func (m *model) foot() string {
 	switch {
 	case m.trouble != nil:
-		return styled(fit("NO CONNECTION, trying again: "+cleanLong(m.trouble.Error()), m.width), red)
+		return styled(fit("NO CONNECTION, trying again: "+cleanLong(cause(m.trouble)), m.width), red)
 	case !m.met:
 		return fit("connecting to "+m.url, m.width)
 	case m.mesh.wrong > 0:
@@ -292,6 +294,15 @@ func (m *model) foot() string {
 		return fit("connected; the nodes' reports come within seconds", m.width)
 	}
 	return fit("q quit  tab/1-3 page  s sort  r reverse  / filter  p pause  arrows scroll", m.width)
+}
+
+// cause is the part of an error that fits into a line: what the network said, without who asked.
+func cause(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Error()
+	}
+	return err.Error()
 }
 
 // cleanLong is clean for text that may be as long as a line.

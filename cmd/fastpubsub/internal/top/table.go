@@ -15,6 +15,7 @@ import (
 type column struct {
 	title string
 	right bool // numbers, which sort from the highest down
+	spare bool // the first to go where there is no room for all
 }
 
 // cell is text, and the number that it stands for where it sorts as one.
@@ -35,6 +36,14 @@ func count(n float64) cell { return cell{short(n), n} }
 
 func fixed(n float64) cell { return cell{fmt.Sprintf("%.2f", n), n} }
 
+// percent is a share of one processor, unless that is not known.
+func percent(share float64) cell {
+	if share <= 0 {
+		return cell{"-", 0}
+	}
+	return cell{short(100 * share), share}
+}
+
 // short is a rate or an amount in few characters.
 func short(n float64) string {
 	switch {
@@ -53,7 +62,8 @@ func short(n float64) string {
 // nodesTable has a row for each node.
 func nodesTable(m *Mesh, now time.Time) *table {
 	t := &table{columns: []column{
-		{"NODE", false}, {"REGION", false}, {"STATE", false}, {"CLIENTS", true}, {"LINKS", true}, {"PUB/s", true}, {"IN/s", true}, {"DELIV/s", true}, {"RELAY/s", true}, {"DROP/s", true}, {"UP", true},
+		{title: "NODE"}, {title: "REGION", spare: true}, {title: "STATE"}, {title: "CLIENTS", right: true}, {title: "LINKS", right: true}, {title: "PUB/s", right: true}, {title: "IN/s", right: true},
+		{title: "DELIV/s", right: true}, {title: "RELAY/s", right: true}, {title: "DROP/s", right: true}, {title: "CPU %", right: true}, {title: "UP", right: true},
 	}}
 	for _, n := range m.sorted() {
 		state := "ok"
@@ -75,7 +85,7 @@ func nodesTable(m *Mesh, now time.Time) *table {
 			text(n.Node.Name), text(dash(n.Node.Region)), text(state),
 			{fmt.Sprint(n.Rates.Connections), float64(n.Rates.Connections)},
 			{links, float64(up)},
-			count(n.Rates.Published), count(n.Rates.Arrived), count(n.Rates.Delivered), count(n.Rates.Relayed), count(drops),
+			count(n.Rates.Published), count(n.Rates.Arrived), count(n.Rates.Delivered), count(n.Rates.Relayed), count(drops), percent(n.Rates.CPU),
 			{span(uptime), n.Node.Uptime},
 		})
 	}
@@ -85,7 +95,7 @@ func nodesTable(m *Mesh, now time.Time) *table {
 // linksTable has a row for each end of each link.
 func linksTable(m *Mesh) *table {
 	t := &table{columns: []column{
-		{"FROM", false}, {"TO", false}, {"STATE", false}, {"RTT ms", true}, {"LOSS %", true}, {"COST ms", true}, {"OUT/s", true}, {"IN/s", true}, {"kB/s", true},
+		{title: "FROM"}, {title: "TO"}, {title: "STATE"}, {title: "RTT ms", right: true}, {title: "LOSS %", right: true}, {title: "COST ms", right: true}, {title: "OUT/s", right: true}, {title: "IN/s", right: true}, {title: "kB/s", right: true},
 	}}
 	for _, n := range m.sorted() {
 		links := slices.Clone(n.Links)
@@ -109,7 +119,7 @@ func linksTable(m *Mesh) *table {
 
 // eventsTable has a row for each event, the latest first.
 func eventsTable(m *Mesh) *table {
-	t := &table{columns: []column{{"TIME", false}, {"SEEN BY", false}, {"WHAT", false}, {"NODE", false}, {"MORE", false}}}
+	t := &table{columns: []column{{title: "TIME"}, {title: "SEEN BY"}, {title: "WHAT"}, {title: "NODE"}, {title: "MORE"}}}
 	for _, e := range slices.Backward(m.events) {
 		more := ""
 		if e.Kind == report.Rerouted {
@@ -177,39 +187,69 @@ func (t *table) filter(wanted string) {
 
 const (
 	gap       = 1 // between columns
-	leastText = 6 // that a column of text is narrowed to
+	leastText = 8 // that a column of text is narrowed to
 )
 
-// widths are those of the columns, which fit into width together if they can; 0 means without limit. Columns of text yield, the widest first.
-func (t *table) widths(width int) []int {
+// natural are the widths that the columns want.
+func (t *table) natural() []int {
 	w := make([]int, len(t.columns))
-	total := gap * (len(w) - 1)
 	for i, c := range t.columns {
 		w[i] = ansi.StringWidth(c.title)
 		for _, row := range t.rows {
 			w[i] = max(w[i], ansi.StringWidth(row[i].text))
 		}
-		total += w[i]
 	}
-	for width > 0 && total > width {
+	return w
+}
+
+// layout chooses the columns, by number, that have room in a width, and their widths; 0 means without limit. Spare columns go first, then the last ones, down to
+// one; of those that stay columns of text yield, the widest first.
+func (t *table) layout(width int) (shown, widths []int) {
+	widths = t.natural()
+	total, least := -gap, -gap
+	for i, c := range t.columns {
+		shown = append(shown, i)
+		total += widths[i] + gap
+		least += c.least(widths[i]) + gap
+	}
+	for width > 0 && least > width && len(shown) > 1 {
+		at := len(shown) - 1
+		for i, n := range shown {
+			if t.columns[n].spare {
+				at = i
+			}
+		}
+		n := shown[at]
+		shown = slices.Delete(shown, at, at+1)
+		total -= widths[n] + gap
+		least -= t.columns[n].least(widths[n]) + gap
+	}
+	for ; width > 0 && total > width; total-- {
 		widest := -1
-		for i, c := range t.columns {
-			if !c.right && w[i] > leastText && (widest < 0 || w[i] > w[widest]) {
-				widest = i
+		for _, n := range shown {
+			if widths[n] > t.columns[n].least(widths[n]) && (widest < 0 || widths[n] > widths[widest]) {
+				widest = n
 			}
 		}
 		if widest < 0 {
 			break
 		}
-		w[widest]--
-		total--
+		widths[widest]--
 	}
-	return w
+	return shown, widths
+}
+
+// least is what a column of a width can be narrowed to: numbers cannot.
+func (c column) least(width int) int {
+	if c.right {
+		return width
+	}
+	return min(width, leastText)
 }
 
 // lines are the head and the rows, none wider than width, unless that is 0. The column with the mark has one at its title.
 func (t *table) lines(width, marked int) []string {
-	w := t.widths(width)
+	shown, widths := t.layout(width)
 	head := make([]cell, len(t.columns))
 	for i, c := range t.columns {
 		head[i] = text(c.title)
@@ -219,30 +259,25 @@ func (t *table) lines(width, marked int) []string {
 	}
 	out := make([]string, 0, len(t.rows)+1)
 	for _, row := range append([][]cell{head}, t.rows...) {
-		out = append(out, t.line(row, w, width))
-	}
-	return out
-}
-
-func (t *table) line(row []cell, widths []int, width int) string {
-	var b strings.Builder
-	for i, c := range row {
-		if i > 0 {
-			b.WriteString(strings.Repeat(" ", gap))
-		}
-		s := fit(c.text, widths[i])
-		pad := strings.Repeat(" ", widths[i]-ansi.StringWidth(s))
-		if t.columns[i].right {
-			b.WriteString(pad + s)
-		} else {
+		var b strings.Builder
+		for i, n := range shown {
+			if i > 0 {
+				b.WriteString(strings.Repeat(" ", gap))
+			}
+			s := fit(row[n].text, widths[n])
+			pad := strings.Repeat(" ", widths[n]-ansi.StringWidth(s))
+			if t.columns[n].right {
+				s, pad = pad, s
+			}
 			b.WriteString(s + pad)
 		}
+		line := strings.TrimRight(b.String(), " ")
+		if width > 0 {
+			line = fit(line, width)
+		}
+		out = append(out, line)
 	}
-	s := strings.TrimRight(b.String(), " ")
-	if width > 0 {
-		s = fit(s, width)
-	}
-	return s
+	return out
 }
 
 // fit cuts text to a width, and shows that it did.

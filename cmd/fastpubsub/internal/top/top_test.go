@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ func told(id wire.NodeID) report.Report {
 	names := map[wire.NodeID]string{1: "ams", 2: "sin", 3: "nyc"}
 	r := report.Report{Every: 1, Members: 3, Routes: 2, Rates: report.Rates{Published: 10 * float64(id), Arrived: 5, Delivered: 1234, Relayed: 0.5, Connections: int64(id)}}
 	r.Node.ID, r.Node.Name, r.Node.Region, r.Node.Uptime = id, names[id], "r"+names[id], 3600*float64(id)
+	r.Rates.CPU = map[wire.NodeID]float64{2: 0.03, 3: 0.75}[id]
 	for to := range wire.NodeID(3) {
 		if to++; to != id {
 			r.Links = append(r.Links, report.Link{To: to, Up: id+to != 5, RTT: 10 * float64(id*to), Loss: 0.01, Cost: float64(to), Out: 3, In: 250_000, Sent: 5_000_000})
@@ -55,10 +57,10 @@ func three() *Mesh {
 
 const golden = `3 of 3 nodes
 
-NODE REGION STATE CLIENTS LINKS PUB/s IN/s DELIV/s RELAY/s DROP/s  UP
-ams  rams   ok          1   2/2    10  5.0    1234     0.5    2.5 60m
-nyc  rnyc   ok          3   1/2    30  5.0    1234     0.5      0  3h
-sin  rsin   ok          2   1/2    20  5.0    1234     0.5      0  2h
+NODE REGION STATE CLIENTS LINKS PUB/s IN/s DELIV/s RELAY/s DROP/s CPU %  UP
+ams  rams   ok          1   2/2    10  5.0    1234     0.5    2.5     - 60m
+nyc  rnyc   ok          3   1/2    30  5.0    1234     0.5      0    75  3h
+sin  rsin   ok          2   1/2    20  5.0    1234     0.5      0   3.0  2h
 
 FROM TO  STATE RTT ms LOSS % COST ms OUT/s IN/s kB/s
 ams  nyc up     30.00   1.00    3.00   3.0 250k 5000
@@ -78,7 +80,7 @@ func TestOnce(t *testing.T) {
 			t.Fatalf("after %d: %v, %v", id+1, done, err)
 		}
 	}
-	if want := strings.Replace(golden, "2.5 60m", "  0 60m", 1); out.String() != want {
+	if want := strings.Replace(golden, "2.5     - 60m", "  0     - 60m", 1); out.String() != want {
 		t.Errorf("printed\n%s", out.String())
 	}
 	out.Reset()
@@ -169,7 +171,7 @@ func modelOfThree() *model {
 
 func TestModelPages(t *testing.T) {
 	m := modelOfThree()
-	if s := shown(m); !strings.HasPrefix(s, "fastpubsub top  nodes 3 of 3  link ends 4 up 2 down  pub/s 60  deliv/s 3702") || !strings.Contains(s, "[1 nodes]") || !strings.Contains(s, "nyc") || !strings.Contains(s, "q quit") {
+	if s := shown(m); !strings.HasPrefix(s, "nodes 3 of 3  link ends 4 up 2 down  pub/s 60  deliv/s 3702") || !strings.Contains(s, "[1 nodes]") || !strings.Contains(s, "nyc") || !strings.Contains(s, "q quit") {
 		t.Errorf("nodes:\n%s", s)
 	}
 	press(m, "2")
@@ -213,7 +215,7 @@ func TestModelSortsAndFilters(t *testing.T) {
 		t.Errorf("sorted by %d", m.orders[nodesPage].column)
 	}
 	press(m, "S")
-	if got := m.orders[nodesPage].column; got != 10 {
+	if got := m.orders[nodesPage].column; got != 11 {
 		t.Errorf("before the first is %d", got)
 	}
 	press(m, "/", "R", "N", "Y", "x", "backspace")
@@ -344,8 +346,18 @@ func TestNarrow(t *testing.T) {
 	n.Node.Name, n.Node.Region = strings.Repeat("name", 12), strings.Repeat("region", 10)
 	m.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
 	row := strings.Split(shown(m), "\n")[3:6]
-	if !strings.Contains(strings.Join(row, "\n"), "2.5 60m") {
+	if !strings.Contains(strings.Join(row, "\n"), "2.5     - 60m") || strings.Contains(shown(m), "REGION") {
 		t.Errorf("numbers are cut at 80 columns:\n%s", shown(m))
+	}
+	m.Update(tea.WindowSizeMsg{Width: 40, Height: 24})
+	if row = strings.Split(shown(m), "\n")[2:5]; strings.Join(row, "\n") != `NODE      STATE CLIENTS LINKS PUB/s IN/s
+namename~ ok          1   2/2    10  5.0
+nyc       ok          3   1/2    30  5.0` {
+		t.Errorf("at 40 columns:\n%s", strings.Join(row, "\n"))
+	}
+	m.Update(lost{fmt.Errorf("client: dial: %w", &net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")})})
+	if s := shown(m); !strings.Contains(s, "NO CONNECTION, trying again: dial tcp: ") {
+		t.Errorf("why there is no connection does not fit:\n%s", s)
 	}
 }
 
