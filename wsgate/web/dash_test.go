@@ -288,7 +288,7 @@ func testDashboard(t *testing.T, browser context.Context) {
 		do(t, tab, chromedp.Click(chromedp.CSS("#try-sub button")))
 		await(t, tab, `document.querySelector('#sub-state').textContent.includes('the whole mesh knows')`)
 		do(t, tab, chromedp.Click(chromedp.CSS("#try-pub button")))
-		await(t, tab, `/^try.hello Hello \d.* ms .* ms .* ms London > .*Sydney$/.test([...(document.querySelector('#try-rows tr')?.cells ?? [])].map(c => c.textContent).join(' '))`)
+		await(t, tab, `/^try.hello Hello \d.* ms .* ms .* ms London\u00a0> .*Sydney$/.test([...(document.querySelector('#try-rows tr')?.cells ?? [])].map(c => c.textContent).join(' '))`)
 		dress(t, tab, "dark", 1440, 1000)
 		scroll(t, tab, "#try-card")
 		pictured(t, tab, "try-dark")

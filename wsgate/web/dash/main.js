@@ -104,6 +104,11 @@ function panels() {
   showNode(mesh, chosen, path, follow)
   options($('node'), [...mesh.nodes.values()].sort((a, b) => a.name.localeCompare(b.name)).map(n => [n.id, n.name]), 1)
   tryIt.show()
+  showEmpty()
+}
+
+/** Says why nothing is there. */
+function showEmpty() {
   $('empty').hidden = mesh.nodes.size > 0
   write($('empty'), document.body.dataset.status === 'open' ? 'Waiting for the first reports' : 'Not connected')
 }
@@ -156,6 +161,7 @@ let client
 function status(name, text) {
   document.body.dataset.status = name
   write($('state-text'), text)
+  showEmpty()
 }
 
 function refuse(why) {

@@ -15,7 +15,7 @@ const share = (n, of) => (of ? `${Math.round((100 * n) / of)} %` : '–')
 export const via = (mesh, path) => (path.length > 2 ? path.slice(1, -1).map(id => nameOf(mesh, id)).join('\u00a0> ') : 'direct')
 
 /** The whole path, by name. */
-export const pathText = (mesh, path) => path.map(id => nameOf(mesh, id)).join(' > ')
+export const pathText = (mesh, path) => path.map(id => nameOf(mesh, id)).join('\u00a0> ')
 
 export function showTiles(mesh, pairs) {
   const links = [...mesh.links().values()]
