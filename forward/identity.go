@@ -22,6 +22,7 @@ func resetKey(key ed25519.PrivateKey) *quic.StatelessResetKey {
 func quicConfig() *quic.Config {
 	return &quic.Config{
 		EnableDatagrams:                true,
+		InitialPacketSize:              1200, // what every path must carry (RFC 9000, section 14), as through tunnels with an MTU of 1280; more is found by probing
 		HandshakeIdleTimeout:           1500 * time.Millisecond,
 		MaxIdleTimeout:                 4600 * time.Millisecond, // a backstop: probes find a dead link first
 		KeepAlivePeriod:                2300 * time.Millisecond, // half of that, the most: on idle links a probe comes from one end or the other before, which mostly makes it needless

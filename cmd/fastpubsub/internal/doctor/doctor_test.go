@@ -207,6 +207,10 @@ func TestSilence(t *testing.T) {
 	_ = shut.Close()
 	cfg.Seeds = []string{nobody}
 	want(t, look(t, cfg), "handshake", Fail, "nothing has that UDP port")
+	if tcp, err = net.Listen("tcp", nobody); err == nil { // no other process has it
+		want(t, look(t, cfg), "handshake", Fail, "UDP is refused")
+		_ = tcp.Close()
+	}
 	cfg.Seeds = []string{"no-such-name.invalid:7946"}
 	want(t, look(t, cfg), "seed", Fail, "does not resolve")
 	cfg.Seeds = []string{"10.255.255.1:7946"}
@@ -286,6 +290,9 @@ func TestNATAndMTU(t *testing.T) {
 	want(t, found, "seen as", Warn, "NAT changes ports")
 	want(t, found, "inbound", OK, "")
 	want(t, found, "MTU", Warn, "datagrams of 1350 bytes")
+	found = look(t, Config{Seeds: []string{relay(t, startNode(t, open(t, 1)), 1252)}}) // as much as IPv4 leaves of an MTU of 1280, which many tunnels have
+	want(t, found, "handshake", OK, "")
+	want(t, found, "MTU", Warn, "datagrams of 1200 bytes")
 }
 
 // What comes unasked to an advertised port that nothing forwards does not arrive.

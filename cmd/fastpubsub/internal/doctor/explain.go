@@ -52,13 +52,27 @@ func (v *visit) explain(ctx context.Context, addr netip.AddrPort, err error) (wh
 		}
 	case errors.As(err, &closed):
 		return err.Error(), "ask again in a minute; the seed's log says more"
-	case errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EPERM):
-		return fmt.Sprintf("this machine does not let the packets out: %v", err), "let UDP out (iptables, nftables, security policy of the container)"
-	case errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.EINVAL):
-		return fmt.Sprintf("no way leads there: %v", err), "see ip route, and whether --listen and --join are both IPv4 or both IPv6"
+	case isKept(err):
+		return kept(err)
+	case isUnreachable(err):
+		return noWay(err)
 	default:
 		return v.silence(ctx, addr)
 	}
+}
+
+func isKept(err error) bool { return errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EPERM) }
+
+func kept(err error) (what, do string) {
+	return fmt.Sprintf("this machine does not let the packets out: %v", err), "let UDP out (iptables, nftables, security policy of the container)"
+}
+
+func isUnreachable(err error) bool {
+	return errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.EINVAL)
+}
+
+func noWay(err error) (what, do string) {
+	return fmt.Sprintf("no way leads there: %v", err), "see ip route, and whether --listen and --join are both IPv4 or both IPv6"
 }
 
 // shown is what this node shows others.
@@ -100,10 +114,16 @@ func (v *visit) silence(ctx context.Context, addr netip.AddrPort) (what, do stri
 		}
 	})
 	group.Wait()
-	let := fmt.Sprintf("let UDP port %d through, both ways, in the firewalls and security groups on the way and at the seed", addr.Port())
+	let := fmt.Sprintf("let UDP port %d through, both ways and in packets of 1200 bytes, in the firewalls and security groups on the way and at the seed", addr.Port())
 	switch {
 	case udp == nil:
 		return "QUIC answers, but no handshake comes to its end", "the seed may be overloaded (see its log), or packets over 1200 bytes are lost on the way: lower the MTU of tunnels"
+	case isKept(udp):
+		return kept(udp)
+	case isUnreachable(udp) && tcp != nil:
+		return noWay(udp)
+	case tcp == nil && (isUnreachable(udp) || errors.Is(udp, syscall.ECONNREFUSED)):
+		return fmt.Sprintf("UDP is refused (%v), and TCP to the same port is not: by a firewall on the way, or what listens there is no node", udp), let
 	case errors.Is(udp, syscall.ECONNREFUSED):
 		return "the machine is there, but nothing has that UDP port", "start a node there, or correct the port in --join"
 	case tcp == nil:
@@ -115,6 +135,9 @@ func (v *visit) silence(ctx context.Context, addr netip.AddrPort) (what, do stri
 	}
 }
 
+// askEvery is the time between two greetings: one may be lost, and machines send few ICMP packets a second.
+const askEvery = 400 * time.Millisecond
+
 // quicAnswers reports whether anything speaks QUIC there: who does answers a version that it does not know with those that it does (RFC 9000, section 6).
 func quicAnswers(ctx context.Context, addr netip.AddrPort) error {
 	var d net.Dialer
@@ -123,21 +146,22 @@ func quicAnswers(ctx context.Context, addr netip.AddrPort) error {
 		return err
 	}
 	defer c.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(deadline)
-	}
 	question := greeting()
-	if _, err := c.Write(question); err != nil {
-		return err
-	}
 	b := make([]byte, 1500)
 	for {
-		n, err := c.Read(b)
-		if err != nil {
+		if _, err := c.Write(question); err != nil {
 			return err
 		}
-		if negotiates(b[:n], question) {
-			return nil
+		_ = c.SetReadDeadline(time.Now().Add(askEvery))
+		n, err := c.Read(b)
+		for err == nil && !negotiates(b[:n], question) {
+			n, err = c.Read(b)
+		}
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 	}
 }

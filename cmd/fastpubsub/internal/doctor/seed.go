@@ -202,8 +202,12 @@ func (e *encounter) inbound(ctx context.Context, seen netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(ctx, min(e.cfg.Wait, e.rtt+time.Second))
 	defer cancel()
 	if err := e.checker.Heard(ctx, nonce); err != nil {
+		do := fmt.Sprintf("let UDP port %d in (firewall, security group)", to.Port())
+		if to != e.port.advertise {
+			do = fmt.Sprintf("have the NAT at %v forward a UDP port to %v, and give both by --advertise", to.Addr(), e.port.socket.LocalAddr())
+		}
 		e.add(Warn, "inbound", fmt.Sprintf("only answers come in: a packet from another port of the seed to %v did not arrive", to),
-			fmt.Sprintf("let UDP port %d in (firewall, security group, port forwarding of the NAT); without it this node has links only with those that it can dial", to.Port()))
+			do+"; without it this node has links only with those that it can dial")
 		return
 	}
 	e.add(OK, "inbound", fmt.Sprintf("packets from ports that were not asked arrive at %v", to), "")
