@@ -62,8 +62,18 @@ func short(n float64) string {
 // nodesTable has a row for each node.
 func nodesTable(m *Mesh, now time.Time) *table {
 	t := &table{columns: []column{
-		{title: "NODE"}, {title: "REGION", spare: true}, {title: "STATE"}, {title: "CLIENTS", right: true}, {title: "LINKS", right: true}, {title: "PUB/s", right: true}, {title: "IN/s", right: true},
-		{title: "DELIV/s", right: true}, {title: "RELAY/s", right: true}, {title: "DROP/s", right: true}, {title: "CPU %", right: true}, {title: "UP", right: true},
+		{title: "NODE"},
+		{title: "REGION", spare: true},
+		{title: "STATE"},
+		{title: "CLIENTS", right: true},
+		{title: "LINKS", right: true},
+		{title: "PUB/s", right: true},
+		{title: "IN/s", right: true},
+		{title: "DELIV/s", right: true},
+		{title: "RELAY/s", right: true},
+		{title: "DROP/s", right: true},
+		{title: "CPU %", right: true},
+		{title: "UP", right: true},
 	}}
 	for _, n := range m.sorted() {
 		state := "ok"
