@@ -12,6 +12,7 @@ import (
 	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
+	"github.com/rs/zerolog"
 )
 
 // loop owns the core: it gathers what happened, steps, carries out the effects, and sleeps until something happens or is due.
@@ -20,6 +21,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var batch []core.Event
+	var strain strainTold
 	var due, polled, counted time.Time // when the core wants to be called, which a stream of events must not put off; when links, and flows, were last asked
 	for {
 		batch = batch[:0]
@@ -40,6 +42,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 		if timed || !now.Before(due) {
 			if !due.IsZero() {
 				n.core.Late(now.Sub(due))
+				strain.tell(&n.log, now, n.core.Strain())
 			}
 			batch = n.activities(batch)
 			polled = now
@@ -56,6 +59,30 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 			due = rested
 		}
 		timer.Reset(time.Until(due))
+	}
+}
+
+// strainTold is what was last said of the node's strain (core.Core.Strain).
+type strainTold struct {
+	high bool
+	at   time.Time
+}
+
+const (
+	strainHigh  = 3 // said to be from here on, until there is none
+	strainTells = time.Minute
+)
+
+// tell says when the node begins to have too little processor time, and when it has enough again, but not all the time.
+func (s *strainTold) tell(log *zerolog.Logger, now time.Time, strain float64) {
+	switch {
+	case now.Sub(s.at) < strainTells:
+	case !s.high && strain >= strainHigh:
+		s.high, s.at = true, now
+		log.Warn().Float64("strain", strain).Msg("this node gets too little processor time: it probes its links less, and finds out later that one broke")
+	case s.high && strain == 1:
+		s.high, s.at = false, now
+		log.Info().Msg("this node gets the processor time that it needs")
 	}
 }
 

@@ -19,7 +19,8 @@ type View struct {
 	Counters map[string]uint64 `json:"counters"`
 	Dropped  map[string]uint64 `json:"dropped"`
 	Interest InterestView      `json:"interest"`
-	Ages     Histogram         `json:"ages"` // of clients' messages that came from other nodes, as they came: since they were published
+	Strain   float64           `json:"strain"` // how many times less links are probed than they should be, since the node has too little processor time: 1 to 8
+	Ages     Histogram         `json:"ages"`   // of clients' messages that came from other nodes, as they came: since they were published
 
 	Faults      map[wire.NodeID]map[string]uint64 `json:"faults,omitempty"` // what other nodes did wrong
 	FaultTotals map[string]uint64                 `json:"fault_totals"`     // by all of them since the start, what never happened too
@@ -111,6 +112,7 @@ func Describe(m wire.Meta, addr string) NodeView {
 func (c *Core) View() View {
 	v := View{
 		Counters: map[string]uint64{"route_computations": c.computations, "records": uint64(len(c.store.entries))},
+		Strain:   c.Strain(),
 		Interest: InterestView{c.local.Len(), c.index.Len(), c.index.Bytes(), c.index.FalsePositiveRate()},
 	}
 	for _, p := range c.peers {

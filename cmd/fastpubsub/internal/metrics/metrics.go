@@ -93,6 +93,7 @@ func (e emitter) mesh(v *core.View) {
 		e.gauge("members", "Other nodes of the mesh.", float64(count), labels{"state": state})
 	}
 	e.gauge("uptime_seconds", "Time since the node started.", v.Node.Uptime, nil)
+	e.gauge("probe_strain_ratio", "How many times less links are probed than they should be, since the node has too little processor time; 1: it has enough.", v.Strain, nil)
 	for kind, count := range v.FaultTotals { // zeros too: Prometheus sees no increase in a series that begins at 1
 		e.counter("faults_total", "What other nodes did wrong.", count, labels{"kind": kind})
 	}

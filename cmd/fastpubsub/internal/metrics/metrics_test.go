@@ -38,6 +38,7 @@ func busy() *made {
 	m.view.Counters["route_computation_ns"] = 2_500_000_000
 	m.view.Links[peersMost+9].Queued = 4096
 	m.view.Interest = core.InterestView{Patterns: 7, Nodes: 3, Bytes: 2048, FalsePositive: 0.01}
+	m.view.Strain = 2.5
 	m.view.Ages = core.Histogram{Bounds: []float64{10, 100}, Counts: []uint64{3, 2, 1}, Sum: 450}
 	m.clients = wsgate.Stats{Connections: 4, MessagesIn: 100, Errors: map[string]uint64{"invalid_pattern": 1}}
 	return m
@@ -77,6 +78,7 @@ func TestScrape(t *testing.T) {
 		`fastpubsub_interest_nodes 3`,
 		`fastpubsub_interest_bytes 2048`,
 		`fastpubsub_interest_false_positive_ratio 0.01`,
+		`fastpubsub_probe_strain_ratio 2.5`,
 		`fastpubsub_message_age_seconds_bucket{le="0.01"} 3`,
 		`fastpubsub_message_age_seconds_bucket{le="0.1"} 5`,
 		`fastpubsub_message_age_seconds_bucket{le="+Inf"} 6`,
