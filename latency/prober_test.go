@@ -80,7 +80,7 @@ func TestRareUse(t *testing.T) {
 		{5 * time.Second, 30, 60, 2*time.Second + 400*ms}, // an idle link is found out first
 	} {
 		w := newWorld(Config{}, 1)
-		died := time.Duration(never)
+		died := never
 		link := w.add(1, &path{rtt: steady(40 * ms), dead: func(at time.Duration) bool { return at >= died }})
 		use := func(until time.Duration, stop func() bool) {
 			for w.now < until && (stop == nil || !stop()) {

@@ -20,8 +20,16 @@ func TestStrainIsToldOnce(t *testing.T) {
 		strain float64
 		want   string
 	}{
-		{0, 1, ""}, {time.Second, 2, ""}, {time.Second, 3, "too little"}, {time.Second, 8, ""}, {time.Second, 1, ""}, {time.Second, 8, ""},
-		{time.Minute, 2, ""}, {0, 1, "that it needs"}, {time.Second, 8, ""}, {time.Minute, 5, "too little"},
+		{0, 1, ""},
+		{time.Second, 2, ""},
+		{time.Second, 3, "too little"},
+		{time.Second, 8, ""},
+		{time.Second, 1, ""},
+		{time.Second, 8, ""},
+		{time.Minute, 2, ""},
+		{0, 1, "that it needs"},
+		{time.Second, 8, ""},
+		{time.Minute, 5, "too little"},
 	} {
 		now = now.Add(c.after)
 		out.Reset()

@@ -231,7 +231,7 @@ func (c *nodeCommand) fits(secret *trust.Secret) error {
 		if err != nil {
 			return fmt.Errorf("%s %q: want HOST:PORT", addr.flag, addr.value)
 		}
-		if _, err := net.LookupPort("tcp", port); err != nil {
+		if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port); err != nil {
 			return fmt.Errorf("%s %q: want a port from 0 to 65535", addr.flag, addr.value)
 		}
 		if !addr.protected && !c.Open && !loopback(host) {

@@ -34,8 +34,8 @@ func rearrange[T any](m *move, s []T, preset T) []T {
 	clear(s[len(m.kept):])
 	s = slices.Grow(s[:len(m.kept)], m.size-len(m.kept))[:m.size]
 	at := m.size
-	for k := len(m.kept) - 1; k >= 0; k-- { // from the end, which no other's place is before
-		to, moved := int(m.to[m.kept[k]]), s[k]
+	for k, i := range slices.Backward(m.kept) { // from the end, which no other's place is before
+		to, moved := int(m.to[i]), s[k]
 		for at--; at > to; at-- {
 			s[at] = preset
 		}

@@ -16,13 +16,13 @@ const alternatesMost = 256
 type Planner struct {
 	self    wire.NodeID
 	graph   graph
-	vectors [][]Link // by index in graph.ids: as last seen in the database, which never modifies them
+	vectors [][]Link              // by index in graph.ids: as last seen in the database, which never modifies them
 	index   map[wire.NodeID]int32 // of graph.ids, for tables; nil until one is computed; never modified
-	own     *source   // of self; nil if it is not in the database
-	near    []*source // ascending by node: the neighbors that can be alternates
-	changes []change  // of links, not yet seen by own and near
-	lost    []Pair    // since the last Compute
-	left    []Pair    // lost, as the last Compute found it
+	own     *source               // of self; nil if it is not in the database
+	near    []*source             // ascending by node: the neighbors that can be alternates
+	changes []change              // of links, not yet seen by own and near
+	lost    []Pair                // since the last Compute
+	left    []Pair                // lost, as the last Compute found it
 	queue   queue
 	move    move
 	order   []int32 // of the nodes by their distance from self, as of the last table

@@ -298,8 +298,7 @@ func (m *model) foot() string {
 
 // cause is the part of an error that fits into a line: what the network said, without who asked.
 func cause(err error) string {
-	var op *net.OpError
-	if errors.As(err, &op) {
+	if op, is := errors.AsType[*net.OpError](err); is {
 		return op.Error()
 	}
 	return err.Error()
