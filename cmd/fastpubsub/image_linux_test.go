@@ -179,7 +179,7 @@ func (b *builder) furnish() error {
 			b.env = append(b.env, v)
 		}
 	}
-	return os.Mkdir(filepath.Join(b.root, "tmp"), 0o777)
+	return os.MkdirAll(filepath.Join(b.root, "tmp"), 0o777) // a cache may be there
 }
 
 // bind shows a directory elsewhere, too.
