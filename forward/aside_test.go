@@ -40,8 +40,12 @@ func TestReportsAreNoUse(t *testing.T) {
 			if sent, got := !there.LastUsed().Before(before), !here.LastUsed().Before(before); sent != want || got != want {
 				t.Errorf("%s: in use at the sender %v, at the receiver %v; want %v", name, sent, got, want)
 			}
-			if flows := a.Flows(); (len(flows) == 1) != want {
-				t.Errorf("%s: traffic %v", name, flows)
+			sent, _ := a.Flows()
+			_, got := b.Flows()
+			for _, flows := range [][]Flow{sent, got} {
+				if (len(flows) == 1) != want {
+					t.Errorf("%s: traffic %v", name, flows)
+				}
 			}
 		}
 	})

@@ -237,14 +237,14 @@ func (e *Endpoint) Counters() *Counters { return e.counters }
 // Flights is how much is under way.
 func (e *Endpoint) Flights() FlightState { return e.flights.state() }
 
-// Flow is messages that this node published for another.
+// Flow is messages published by this node for another, or by another for this one.
 type Flow struct {
-	To       wire.NodeID
+	Peer     wire.NodeID
 	Messages int
 }
 
-// Flows are the messages published for each node since it was called last, in no order.
-func (e *Endpoint) Flows() []Flow { return e.flights.flows() }
+// Flows are the messages published for each node, and those that came from each, since it was called last, in no order.
+func (e *Endpoint) Flows() (sent, came []Flow) { return e.flights.flows() }
 
 // Link is the link to a peer, if one is open.
 func (e *Endpoint) Link(peer wire.NodeID) *Link {

@@ -62,6 +62,7 @@ type incoming struct {
 	held   int           // bytes of the window as counted in flights.held
 	avoid  []wire.NodeID // relays that its last message was to go around, and so acknowledgements are; replaced whole
 	doubt  bool          // it sends again what was acknowledged
+	came   int           // messages published since Flows was called last
 	gone   time.Time
 }
 
@@ -244,17 +245,28 @@ func (f *flights) evict() bool {
 	return true
 }
 
-// flows are the messages published for each destination since it was called last.
-func (f *flights) flows() (flows []Flow) {
-	for _, o := range f.outgoings() {
+// flows are the messages published for each destination, and those that came from each origin, since it was called last.
+func (f *flights) flows() (sent, came []Flow) {
+	f.mu.Lock()
+	out, in := slices.Collect(maps.Values(f.out)), slices.Collect(maps.Values(f.in))
+	f.mu.Unlock()
+	for _, o := range out {
 		o.mu.Lock()
 		if o.sent > 0 {
-			flows = append(flows, Flow{o.id, o.sent})
+			sent = append(sent, Flow{o.id, o.sent})
 			o.sent = 0
 		}
 		o.mu.Unlock()
 	}
-	return flows
+	for _, i := range in {
+		i.mu.Lock()
+		if i.came > 0 {
+			came = append(came, Flow{i.id, i.came})
+			i.came = 0
+		}
+		i.mu.Unlock()
+	}
+	return sent, came
 }
 
 func (f *flights) outgoings() []*outgoing {
@@ -310,6 +322,9 @@ func (f *flights) arrived(m *wire.Message, d wire.Destination) {
 	case flight.Refused:
 		e.counters.Drop(DropRefused, 1)
 	case flight.Accepted:
+		if m.Class == wire.ClassPublish && !m.Aside() {
+			in.came++
+		}
 	}
 	at := f.clock(in.window.Next())
 	in.next.ns.Store(at)

@@ -120,16 +120,21 @@ func (n *Node) activities(batch []core.Event) []core.Event {
 	return append(batch, core.Polled{})
 }
 
-// countFlows is how often it is looked where this node's messages go, in a mesh too large for links to all.
+// countFlows is how often it is looked where messages go and come from, in a mesh too large for links to all.
 const countFlows = time.Second
 
-// traffic is where messages went of late.
+// traffic is where messages went of late, and where they came from.
 func (n *Node) traffic() core.Traffic {
-	var t core.Traffic
-	for _, f := range n.endpoint.Flows() {
-		t.Flows = append(t.Flows, core.Flow{To: f.To, Messages: f.Messages})
+	sent, came := n.endpoint.Flows()
+	return core.Traffic{Sent: coreFlows(sent), Came: coreFlows(came)}
+}
+
+func coreFlows(flows []forward.Flow) []core.Flow {
+	out := make([]core.Flow, len(flows))
+	for i, f := range flows {
+		out[i] = core.Flow(f)
 	}
-	return t
+	return out
 }
 
 func (n *Node) carryOut(e core.Effect, stop context.CancelCauseFunc) {

@@ -60,25 +60,25 @@ type Core struct {
 	newsAt     time.Time                          // when; zero: there are none
 	early      map[wire.NodeID]bool               // origins of records that came before there was a path from there
 
-	fullMesh int                     // up to how many nodes all are linked
-	sparse   bool                    // they are not
-	members  int                     // other nodes that SWIM says are alive
-	dialing  int                     // dials under way
-	ups      int                     // links that work
-	wanted   map[wire.NodeID]bool    // chosen neighbours, where not all are
-	near     map[wire.NodeID]bool    // those of them that were chosen for being near
-	demands  map[wire.NodeID]*demand // where this node's messages go, then
-	choices  int                     // made so far
-	chooseAt time.Time
-	relays   map[wire.NodeID]time.Time // links on trial, to nodes that may be relays to there, and until when
-	relayAt  time.Time
-	spareAt  time.Time
-	retryAt  time.Time // when one that could not be reached may be chosen again
-	hop      time.Duration
-	place    latency.Coordinate
-	told     wire.Place // as others know it
-	toldAt   time.Time
-	strays   int // times that a place alone was told
+	fullMesh         int                     // up to how many nodes all are linked
+	sparse           bool                    // they are not
+	members          int                     // other nodes that SWIM says are alive
+	dialing          int                     // dials under way
+	ups              int                     // links that work
+	wanted           map[wire.NodeID]bool    // chosen neighbours, where not all are
+	near             map[wire.NodeID]bool    // those of them that were chosen for being near
+	demands, sources map[wire.NodeID]*demand // the nodes that most messages go to, and those that they come from
+	choices          int                     // made so far
+	chooseAt         time.Time
+	relays           map[wire.NodeID]time.Time // links on trial, to nodes that may be relays to there, and until when
+	relayAt          time.Time
+	spareAt          time.Time
+	retryAt          time.Time // when one that could not be reached may be chosen again
+	hop              time.Duration
+	place            latency.Coordinate
+	told             wire.Place // as others know it
+	toldAt           time.Time
+	strays           int // times that a place alone was told
 
 	version      map[wire.RecordKind]uint64 // of this node's own records
 	vector       []wire.Link                // links as last advertised
@@ -128,7 +128,7 @@ func New(cfg Config, now time.Time) *Core {
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
 		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, pushes: map[wire.NodeID][][]byte{}, news: map[wire.NodeID][]wire.DigestEntry{}, early: map[wire.NodeID]bool{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
-		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, near: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, relays: map[wire.NodeID]time.Time{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
+		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, near: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, sources: map[wire.NodeID]*demand{}, relays: map[wire.NodeID]time.Time{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
 		digestAt: now.Add(digestPause), digestPause: digestPause, sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), pace: pace{due: now, strain: 1, since: now},
 	}
 	c.planner = route.NewPlanner(c.self)

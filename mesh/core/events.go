@@ -93,8 +93,8 @@ type (
 		From   wire.NodeID
 		Needed bool
 	}
-	// Traffic says where messages of this node's have gone since it was said last.
-	Traffic struct{ Flows []Flow }
+	// Traffic says where messages of this node's have gone since it was said last, and where those for it have come from.
+	Traffic struct{ Sent, Came []Flow }
 	// Pinged says how long a Ping took; 0 if there was no answer.
 	Pinged struct {
 		Peer wire.NodeID
@@ -125,9 +125,9 @@ func (Traffic) event()         {}
 func (Pinged) event()          {}
 func (Leaving) event()         {}
 
-// Flow is messages that this node originated for another.
+// Flow is messages that this node originated for another, or another for this one.
 type Flow struct {
-	To       wire.NodeID
+	Peer     wire.NodeID
 	Messages int
 }
 

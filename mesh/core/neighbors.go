@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"hash/fnv"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -52,6 +53,9 @@ type demand struct {
 	rate float64 // messages a second, on average
 	last time.Time
 }
+
+// at is the rate by now.
+func (d *demand) at(now time.Time) float64 { return d.rate * math.Exp2(-now.Sub(d.last).Seconds()/10) }
 
 // Sparse reports whether the mesh is too large for links between all, so that the core needs to know of Traffic.
 func (c *Core) Sparse() bool { return c.sparse }
@@ -110,6 +114,7 @@ func (c *Core) settleSize(now time.Time) {
 	clear(c.wanted)
 	clear(c.near)
 	clear(c.demands)
+	clear(c.sources)
 	clear(c.relays)
 	c.chooseAt, c.spareAt, c.retryAt, c.relayAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	for _, p := range c.peers {
@@ -357,21 +362,25 @@ func (c *Core) trafficCame(now time.Time, e Traffic) {
 	if !c.sparse {
 		return
 	}
-	for _, f := range e.Flows {
-		if p := c.peers[f.To]; p == nil || !p.member {
+	c.noteFlows(now, c.demands, e.Sent)
+	c.noteFlows(now, c.sources, e.Came)
+	c.meetDemands(now)
+}
+
+// noteFlows adds to what is known of the nodes that messages go to or come from.
+func (c *Core) noteFlows(now time.Time, known map[wire.NodeID]*demand, flows []Flow) {
+	for _, f := range flows {
+		if p := c.peers[f.Peer]; p == nil || !p.member {
 			continue
 		}
-		d := c.demands[f.To]
+		d := known[f.Peer]
 		if d == nil {
 			d = &demand{last: now}
-			c.demands[f.To] = d
+			known[f.Peer] = d
 			c.wanting(now)
 		}
-		aged := math.Exp2(-now.Sub(d.last).Seconds() / 10)
-		d.rate = d.rate*aged + float64(f.Messages)
-		d.last = now
+		d.rate, d.last = d.at(now)+float64(f.Messages), now
 	}
-	c.meetDemands(now)
 }
 
 func (c *Core) forgetDemands(now time.Time) {
@@ -383,6 +392,7 @@ func (c *Core) forgetDemands(now time.Time) {
 			}
 		}
 	}
+	maps.DeleteFunc(c.sources, func(_ wire.NodeID, d *demand) bool { return now.Sub(d.last) > demandKept })
 	c.meetDemands(now)
 }
 
@@ -398,7 +408,7 @@ func (c *Core) meetDemands(now time.Time) {
 		if p == nil || !p.member {
 			continue
 		}
-		rate := d.rate * math.Exp2(-now.Sub(d.last).Seconds()/10)
+		rate := d.at(now)
 		if p.demanded {
 			rate *= 2 // a link in use is not given up for one that is used little more
 		}
@@ -425,6 +435,7 @@ func (c *Core) unchoose(now time.Time, p *peer) {
 	delete(c.wanted, p.id)
 	delete(c.near, p.id)
 	delete(c.demands, p.id)
+	delete(c.sources, p.id)
 	p.demanded = false
 	c.forgetRelay(p.id)
 }

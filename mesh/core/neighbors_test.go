@@ -100,6 +100,13 @@ func (g *globe) step(events ...Event) {
 	}
 }
 
+// dialIn is a link that another node opens.
+func (g *globe) dialIn(id wire.NodeID) {
+	g.number++
+	g.opened[id] = g.number
+	g.step(LinkOpened{Peer: id, Boot: 1, Link: g.number})
+}
+
 func (g *globe) pass(d time.Duration) {
 	for end := g.now.Add(d); g.now.Before(end); {
 		slices.SortStableFunc(g.due, func(a, b Echoed) int { return a.At.Compare(b.At) })
@@ -165,9 +172,7 @@ func TestLinksThatNobodyNeedsClose(t *testing.T) {
 	g.pass(time.Minute)
 	for _, id := range g.nodes {
 		if !g.c.wanted[id] && g.opened[id] == 0 { // somebody else's choice
-			g.number++
-			g.opened[id] = g.number
-			g.step(LinkOpened{Peer: id, Boot: 1, Link: g.number})
+			g.dialIn(id)
 			g.pass(2 * time.Minute)
 			if g.told[id] || len(g.closed) > 0 && slices.Contains(g.closed, id) {
 				t.Fatalf("its far end needs it: told %v", g.told[id])
@@ -194,17 +199,17 @@ func TestLinksFollowTraffic(t *testing.T) {
 	var flows []Flow
 	for i, id := range g.nodes {
 		if !g.c.wanted[id] && len(flows) < 2*demandLinks {
-			flows = append(flows, Flow{To: id, Messages: 1 + i%2*100})
+			flows = append(flows, Flow{Peer: id, Messages: 1 + i%2*100})
 		}
 	}
-	g.step(Traffic{flows})
+	g.step(Traffic{Sent: flows})
 	for range 10 {
 		g.pass(time.Second)
-		g.step(Traffic{flows})
+		g.step(Traffic{Sent: flows})
 	}
 	open, busy := 0, 0
 	for _, f := range flows {
-		if g.opened[f.To] != 0 {
+		if g.opened[f.Peer] != 0 {
 			open++
 			if f.Messages > 1 {
 				busy++
@@ -216,7 +221,7 @@ func TestLinksFollowTraffic(t *testing.T) {
 	}
 	g.pass(15 * time.Minute)
 	for _, f := range flows {
-		if p := g.c.peers[f.To]; p.link != 0 && p.needed && !g.c.wanted[f.To] {
+		if p := g.c.peers[f.Peer]; p.link != 0 && p.needed && !g.c.wanted[f.Peer] {
 			t.Fatal("a link is needed though no message has gone there for long")
 		}
 	}

@@ -14,7 +14,7 @@ const (
 	relayFlows  = 16   // destinations looked at, those of most messages
 	relayGain   = 20   // a way must be shorter by one part of so many
 	relayLeast  = 1000 // and by so many µs
-	relayPings  = 4    // nodes measured at a time
+	relayPings  = 8    // nodes measured at a time
 	relayHope   = 2    // of what is expected, a link may cost one part of so many: places err by as much where it is worth looking
 	relayLinks  = 8    // links on trial at a time
 	relayTrial  = 20 * time.Second
@@ -30,27 +30,21 @@ func (c *Core) seekRelays(now time.Time) {
 		return
 	}
 	c.endTrials(now)
-	if len(c.demands)+len(c.relays) == 0 {
+	if len(c.demands)+len(c.sources)+len(c.relays) == 0 {
 		c.relayAt = time.Time{}
 		return
 	}
-	pings, trials := 0, len(c.relays)
-	for _, p := range c.promising(now) {
-		switch {
-		case p.known(now):
-			if trials < relayLinks {
-				trials++
-				c.relays[p.id] = now.Add(relayTrial)
-				p.relay, p.dialAt, p.dialWait, p.fails = true, now, 0, 0
-			}
-		case pings < relayPings && now.Sub(p.pinged) > measuredKept:
-			pings++
-			p.pinged = now
-			c.do(Ping{Peer: p.id, Boot: p.meta.Boot, Addr: p.addrs.Addr})
-		}
+	goals := c.goals(now)
+	measured, guessed := c.promising(now, goals)
+	c.try(now, goals, measured)
+	pings := inTurn(guessed)
+	pings = pings[:min(len(pings), relayPings)]
+	for _, p := range pings {
+		p.pinged = now
+		c.do(Ping{Peer: p.id, Boot: p.meta.Boot, Addr: p.addrs.Addr})
 	}
 	c.relayAt = now.Add(c.jitter(relayRarely))
-	if pings > 0 || len(c.relays) > 0 {
+	if len(pings) > 0 || len(c.relays) > 0 {
 		c.relayAt = now.Add(c.jitter(relaySoon))
 	}
 }
@@ -64,7 +58,7 @@ func (p *peer) known(now time.Time) bool {
 func (c *Core) endTrials(now time.Time) {
 	for id, until := range c.relays {
 		p := c.peers[id]
-		if p != nil && now.Before(until) && p.eligible(now) {
+		if p != nil && now.Before(until) && p.eligible(now) && !(p.up && p.used.After(p.opened)) {
 			continue
 		}
 		delete(c.relays, id)
@@ -75,53 +69,151 @@ func (c *Core) endTrials(now time.Time) {
 	}
 }
 
-// promising are the nodes without a link that seem to lead to a destination in demand by a shorter way, those that gain most first.
-func (c *Core) promising(now time.Time) []*peer {
-	type destination struct {
-		*peer
-		rate float64
-		most uint32 // a way by a relay must cost less
-	}
-	var to []destination
-	for id, d := range c.demands {
+// goal is a node that messages go to or come from.
+type goal struct {
+	*peer
+	rate float64
+	most uint32 // a way by a relay must cost less
+}
+
+// goals are those that relays are sought for: of most messages, to and from. The far end of a flow knows what is near it, and so either end finds relays that the other does not.
+func (c *Core) goals(now time.Time) []goal {
+	var all []goal
+	add := func(id wire.NodeID, rate float64) {
 		p := c.peers[id]
 		if p == nil || !p.up { // the distances from it are not kept
-			continue
+			return
 		}
 		if r, ok := c.table.Lookup(id); ok {
-			to = append(to, destination{p, d.rate, r.Cost - min(r.Cost, max(relayLeast, r.Cost/relayGain))})
+			all = append(all, goal{p, rate, worthwhile(r.Cost)})
 		}
 	}
-	slices.SortFunc(to, func(a, b destination) int { return cmp.Or(cmp.Compare(b.rate, a.rate), byID(a.peer, b.peer)) })
-	to = to[:min(len(to), relayFlows)]
+	for id, d := range c.demands {
+		rate := d.at(now)
+		if s := c.sources[id]; s != nil {
+			rate += s.at(now)
+		}
+		add(id, rate)
+	}
+	for id, s := range c.sources {
+		if c.demands[id] == nil {
+			add(id, s.at(now))
+		}
+	}
+	slices.SortFunc(all, func(a, b goal) int { return cmp.Or(cmp.Compare(b.rate, a.rate), byID(a.peer, b.peer)) })
+	return all[:min(len(all), relayFlows)]
+}
+
+// worthwhile is what a way must cost less than to be worth a link of its own, where there is one of this cost.
+func worthwhile(cost uint32) uint32 { return cost - min(cost, max(relayLeast, cost/relayGain)) }
+
+// promise is a node by which a goal is reached at less cost.
+type promise struct {
+	*peer
+	cost  uint32             // of the link there
+	rest  [relayFlows]uint32 // from there to each goal; the greatest number where it leads nowhere
+	goal  int                // where it saves the greatest share
+	share float64            // of what the way there costs now
+}
+
+// promising are the nodes without a link that seem to lead to a goal by a shorter way: those whose distance was measured, and those where it is guessed.
+func (c *Core) promising(now time.Time, goals []goal) (measured, guessed []promise) {
 	c.followLinks(now)
 	own := c.place.Place()
-	var found []distance // by what they leave to pay, so that the greatest gain comes first
 	for _, p := range c.peers {
 		if p.link != 0 || p.dialing || !p.eligible(now) {
 			continue
 		}
-		cost := c.estimate(now, own, p)
-		if !p.known(now) {
-			cost /= relayHope
+		x := promise{peer: p, cost: c.estimate(now, own, p)}
+		known := p.known(now)
+		switch {
+		case known:
+		case now.Sub(p.pinged) > measuredKept:
+			x.cost /= relayHope
+		default:
+			continue
 		}
-		gain := uint32(0)
-		for _, d := range to {
-			if cost >= d.most {
+		for k, g := range goals {
+			x.rest[k] = math.MaxUint32
+			if x.cost >= g.most {
 				continue
 			}
-			if rest, ok := c.planner.Between(d.id, p.id); ok && rest < d.most-cost {
-				gain = max(gain, d.most-cost-rest)
+			if rest, ok := c.planner.Between(g.id, p.id); ok {
+				x.rest[k] = rest
 			}
 		}
-		if gain > 0 {
-			found = append(found, distance{p, math.MaxUint32 - gain})
+		if x.weigh(goals); x.share <= 0 {
+			continue
+		}
+		if known {
+			measured = append(measured, x)
+		} else {
+			guessed = append(guessed, x)
 		}
 	}
-	slices.SortFunc(found, byCost)
-	out := make([]*peer, len(found))
-	for i, f := range found {
-		out[i] = f.peer
+	return measured, guessed
+}
+
+// weigh finds where a promise saves most.
+func (x *promise) weigh(goals []goal) {
+	x.share = 0
+	for k, g := range goals {
+		if x.cost < g.most && x.rest[k] < g.most-x.cost {
+			if share := float64(g.most-x.cost-x.rest[k]) / float64(g.most); share > x.share {
+				x.goal, x.share = k, share
+			}
+		}
+	}
+}
+
+// try has links opened to nodes that lead to goals by shorter ways, as far as is known, each to where those before it do not.
+func (c *Core) try(now time.Time, goals []goal, measured []promise) {
+	for len(c.relays) < relayLinks {
+		best := -1
+		for i := range measured {
+			x := &measured[i]
+			x.weigh(goals)
+			if x.share > 0 && (best < 0 || x.share > measured[best].share || x.share == measured[best].share && x.id < measured[best].id) {
+				best = i
+			}
+		}
+		if best < 0 {
+			return
+		}
+		x := &measured[best]
+		c.relays[x.id] = now.Add(relayTrial)
+		x.relay, x.dialAt, x.dialWait, x.fails = true, now, 0, 0
+		for k := range goals {
+			if x.rest[k] != math.MaxUint32 {
+				goals[k].most = min(goals[k].most, worthwhile(x.cost+x.rest[k]))
+			}
+		}
+		measured = slices.Delete(measured, best, best+1)
+	}
+}
+
+// inTurn are nodes to be measured: for each goal the one that promises most, then for each the next.
+func inTurn(guessed []promise) []*peer {
+	slices.SortFunc(guessed, func(a, b promise) int {
+		return cmp.Or(cmp.Compare(a.goal, b.goal), cmp.Compare(b.share, a.share), byID(a.peer, b.peer))
+	})
+	type turn struct {
+		*promise
+		rank int
+	}
+	turns := make([]turn, len(guessed))
+	for i := range guessed {
+		turns[i].promise = &guessed[i]
+		if i > 0 && guessed[i].goal == guessed[i-1].goal {
+			turns[i].rank = turns[i-1].rank + 1
+		}
+	}
+	slices.SortFunc(turns, func(a, b turn) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(b.share, a.share), byID(a.peer, b.peer))
+	})
+	out := make([]*peer, len(turns))
+	for i, t := range turns {
+		out[i] = t.peer
 	}
 	return out
 }

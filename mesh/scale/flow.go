@@ -55,11 +55,19 @@ func (w *World) occupy(path []int) {
 // tellFlows tells cores where their messages have gone.
 func (w *World) tellFlows() {
 	w.After(flowTell, w.tellFlows)
+	came := make([][]core.Flow, len(w.nodes))
 	for from, dests := range w.flows.to {
-		if n := w.nodes[from]; n.alive && n.core.Sparse() && len(dests) > 0 {
-			var t core.Traffic
+		for _, to := range dests {
+			if w.nodes[from].alive {
+				came[to] = append(came[to], core.Flow{Peer: w.nodes[from].id, Messages: flowRate})
+			}
+		}
+	}
+	for from, dests := range w.flows.to {
+		if n := w.nodes[from]; n.alive && n.core.Sparse() && len(dests)+len(came[from]) > 0 {
+			t := core.Traffic{Came: came[from]}
 			for _, to := range dests {
-				t.Flows = append(t.Flows, core.Flow{To: w.nodes[to].id, Messages: flowRate})
+				t.Sent = append(t.Sent, core.Flow{Peer: w.nodes[to].id, Messages: flowRate})
 			}
 			n.post(t)
 		}
