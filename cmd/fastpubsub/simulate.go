@@ -21,6 +21,7 @@ type simulateCommand struct {
 	Loss     float64       `help:"Share of packets that are lost."`
 	Rest     time.Duration `default:"30s" help:"How long processes are measured at rest, and with traffic."`
 	Plot     string        `help:"Directory to write plots to, as SVG and PNG: convergence, control traffic and stretch over the number of nodes." placeholder:"DIR"`
+	With     string        `help:"Report of other sizes, as --json printed it: the table, the growth and the plots have its rows, too. Large meshes take long." placeholder:"FILE"`
 	JSON     bool          `name:"json" help:"Print the report as JSON."`
 }
 
@@ -28,7 +29,7 @@ type simulateCommand struct {
 func (c *simulateCommand) Run(ctx context.Context, std streams) error {
 	err := simulate.Run(ctx, simulate.Config{
 		Scenario: c.Scenario, Nodes: c.Nodes, FullMesh: c.FullMesh, Seed: c.Seed, Latency: c.Latency, Series: c.Series,
-		Jitter: c.Jitter, Loss: c.Loss, Rest: c.Rest, Plot: c.Plot, JSON: c.JSON, Out: std.out, Err: std.err,
+		Jitter: c.Jitter, Loss: c.Loss, Rest: c.Rest, Plot: c.Plot, With: c.With, JSON: c.JSON, Out: std.out, Err: std.err,
 	})
 	if errors.Is(err, simulate.ErrConfig) {
 		return fmt.Errorf("%w: %w", errUsage, err)

@@ -4,6 +4,7 @@ package simulate
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,7 +26,7 @@ var ErrConfig = errors.New("simulate")
 // MaxNodes bounds a mesh: memory grows with its square.
 const MaxNodes = 4000
 
-// Config says what to simulate. All but Plot and Latency must be set.
+// Config says what to simulate. All but Plot, With and Latency must be set.
 type Config struct {
 	Scenario string // growth, storms, paths or processes
 	Nodes    []int  // sizes, one after another
@@ -37,6 +38,7 @@ type Config struct {
 	Loss     float64       // of packets
 	Rest     time.Duration // how long processes are measured at rest, and with traffic
 	Plot     string        // directory for plots; "": none
+	With     string        // file of a report in JSON, whose rows growth shows, too; "": none
 	JSON     bool
 	Out, Err io.Writer
 }
@@ -90,6 +92,10 @@ func readSites(file string) (*scale.Sites, error) {
 // growth puts meshes of each size through a trial.
 func growth(ctx context.Context, cfg *Config, sites *scale.Sites) error {
 	var rows []scale.Row
+	known, err := readRows(cfg.With)
+	if err != nil {
+		return err
+	}
 	for _, n := range cfg.Nodes {
 		if ctx.Err() != nil {
 			break // what there is shall be shown
@@ -110,19 +116,53 @@ func growth(ctx context.Context, cfg *Config, sites *scale.Sites) error {
 	if len(rows) == 0 {
 		return context.Cause(ctx)
 	}
-	fits := fitAll(rows)
-	if cfg.JSON {
-		return encode(cfg.Out, map[string]any{"rows": rows, "exponents": fits})
+	for _, row := range known {
+		if !slices.Contains(cfg.Nodes, row.Nodes) {
+			rows = append(rows, row)
+		}
 	}
-	printGrowth(cfg.Out, rows, fits)
-	if cfg.Plot == "" {
-		return nil
+	slices.SortStableFunc(rows, func(a, b scale.Row) int { return cmp.Compare(a.Nodes, b.Nodes) })
+	r := report{rows, fitAll(rows)}
+	if cfg.JSON {
+		err = encode(cfg.Out, r)
+	} else {
+		printGrowth(cfg.Out, r.Rows, r.Exponents)
+	}
+	if err != nil || cfg.Plot == "" {
+		return err
 	}
 	files, err := plotAll(cfg.Plot, rows)
 	if err == nil {
-		fmt.Fprintf(cfg.Out, "\nplots: %v\n", files)
+		fmt.Fprintf(cfg.Err, "plots: %v\n", files)
 	}
 	return err
+}
+
+// report is what growth prints as JSON.
+type report struct {
+	Rows      []scale.Row `json:"rows"`
+	Exponents []fit       `json:"exponents"`
+}
+
+// readRows reads the rows of a report; none of "".
+func readRows(file string) ([]scale.Row, error) {
+	if file == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	var r report
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, fmt.Errorf("%w: %s is no report in JSON: %w", ErrConfig, file, err)
+	}
+	for i := range r.Rows {
+		if n := r.Rows[i].Nodes; n < 3 || n > MaxNodes {
+			return nil, fmt.Errorf("%w: %s: a row of %d nodes, want 3 to %d", ErrConfig, file, n, MaxNodes)
+		}
+	}
+	return r.Rows, nil
 }
 
 // storms puts the largest mesh through storms.

@@ -2,10 +2,12 @@ package simulate
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -35,6 +37,33 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
+// What was run before is shown with what is run now, and counted as it; where both have a size, it is the new run's.
+func TestGrowthWithEarlierRows(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "report.json")
+	var before, now bytes.Buffer
+	cfg := Config{Scenario: "growth", Nodes: []int{4, 8}, Seed: 1, Out: &before, Err: &bytes.Buffer{}, JSON: true}
+	if err := Run(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, before.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Nodes, cfg.Seed, cfg.With, cfg.Out = []int{4, 5}, 2, file, &now
+	if err := Run(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	var old, got report
+	if err := errors.Join(json.Unmarshal(before.Bytes(), &old), json.Unmarshal(now.Bytes(), &got)); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Rows) != 3 || got.Rows[0].Nodes != 4 || got.Rows[1].Nodes != 5 || !reflect.DeepEqual(got.Rows[2], old.Rows[1]) || got.Exponents[0].To != 8 {
+		t.Errorf("got %s\nafter %s", &now, &before)
+	}
+	if reflect.DeepEqual(got.Rows[0].Join, old.Rows[0].Join) {
+		t.Error("the row of 4 nodes is the old one")
+	}
+}
+
 func TestRefused(t *testing.T) {
 	for _, cfg := range []Config{
 		{Scenario: "growth", Nodes: []int{2}},
@@ -42,6 +71,8 @@ func TestRefused(t *testing.T) {
 		{Scenario: "other", Nodes: []int{4}},
 		{Scenario: "growth", Nodes: []int{4}, Jitter: 2},
 		{Scenario: "growth", Nodes: []int{4}, Latency: "missing.csv"},
+		{Scenario: "growth", Nodes: []int{4}, With: "missing.json"},
+		{Scenario: "growth", Nodes: []int{4}, With: "simulate.go"},
 		{Scenario: "paths", Nodes: []int{4}, Series: "missing.csv"},
 	} {
 		cfg.Out, cfg.Err = &bytes.Buffer{}, &bytes.Buffer{}
