@@ -227,12 +227,9 @@ func (c *nodeCommand) fits(secret *trust.Secret) error {
 		{"--listen", c.Listen, closed, "let nodes need a mesh secret (--mesh-secret-file)"},
 		{"--ws", c.WS, c.wanted(), "let clients need tokens (--token-secret-file, or --require-tokens with a mesh secret)"},
 	} {
-		host, port, err := net.SplitHostPort(addr.value)
+		host, _, err := hostPort(addr.flag, addr.value)
 		if err != nil {
-			return fmt.Errorf("%s %q: want HOST:PORT", addr.flag, addr.value)
-		}
-		if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port); err != nil {
-			return fmt.Errorf("%s %q: want a port from 0 to 65535", addr.flag, addr.value)
+			return err
 		}
 		if !addr.protected && !c.Open && !loopback(host) {
 			return fmt.Errorf("%s %s is not a loopback address, and nothing protects it: anybody who reaches it could read and write everything; %s, or say --open if that is meant", addr.flag, addr.value, addr.remedy)
@@ -241,6 +238,13 @@ func (c *nodeCommand) fits(secret *trust.Secret) error {
 	if err := c.trustOptions.check(secret); err != nil {
 		return err
 	}
+	if c.AdvertiseWS != "" {
+		if host, port, err := hostPort("--advertise-ws", c.AdvertiseWS); err != nil {
+			return err
+		} else if host == "" || port == 0 {
+			return fmt.Errorf("--advertise-ws %q: clients need a host and a port", c.AdvertiseWS)
+		}
+	}
 	if c.FullMesh < 1 {
 		return fmt.Errorf("--full-mesh %d: want at least 1", c.FullMesh)
 	}
@@ -248,6 +252,18 @@ func (c *nodeCommand) fits(secret *trust.Secret) error {
 		return fmt.Errorf("--drain %v, --drain-spread %v: negative time", c.Drain, c.DrainSpread)
 	}
 	return c.tlsOptions.check(c.DataDir)
+}
+
+// hostPort splits an address that a flag has.
+func hostPort(flag, addr string) (host string, port int, err error) {
+	host, name, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", 0, fmt.Errorf("%s %q: want HOST:PORT", flag, addr)
+	}
+	if port, err = net.DefaultResolver.LookupPort(context.Background(), "tcp", name); err != nil {
+		return "", 0, fmt.Errorf("%s %q: want a port from 0 to 65535", flag, addr)
+	}
+	return host, port, nil
 }
 
 // announce tells where the node listens and the command that joins it: from this machine if it is on loopback, else from another. The log says who may use it.
