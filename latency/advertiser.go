@@ -118,9 +118,11 @@ func (a *Advertiser) adapt(quiet time.Duration) {
 }
 
 // rise is what is known of a link that was told to cost more: when, when it was last told to cost less again, and, where it rose again after that, a
-// floor that it is not told to be below for some time.
+// floor that it is not told to be below for some time. It outlasts the link: one that is gone since its echoes were late comes back with the cost that it had.
 type rise struct {
 	at, eased time.Time
+	from      uint32 // what it was told to cost before
+	told      uint32 // and last
 	floor     uint32
 	hold      time.Duration
 }
@@ -148,6 +150,9 @@ func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change fl
 			old = old[1:]
 		}
 		if len(old) == 0 || old[0].To != c.To {
+			if r, risen := a.risen[c.To]; risen && r.kept(now) {
+				vector[i].Cost = a.ease(now, c.To, r.told, c.Cost)
+			}
 			change = max(change, set)
 			continue
 		}
@@ -236,22 +241,27 @@ func (a *Advertiser) note(now time.Time, vector []Cost) {
 		for len(old) > 0 && old[0].To < c.To {
 			old = old[1:]
 		}
-		if len(old) == 0 || old[0].To != c.To {
-			continue
+		before := c.Cost
+		if len(old) > 0 && old[0].To == c.To {
+			before = old[0].Cost
 		}
 		r, risen := a.risen[c.To]
-		switch {
-		case c.Cost > old[0].Cost && risen && r.at.Equal(r.eased) && r.kept(now): // another step up
+		switch kept := risen && r.kept(now); {
+		case c.Cost > before && kept && r.at.Equal(r.eased): // another step up
 			r.at, r.eased = now, now
-			a.risen[c.To] = r
-		case c.Cost > old[0].Cost && risen && r.kept(now): // it was told to be too low
-			r.floor = old[0].Cost + (c.Cost-old[0].Cost)/floorParts
+			if r.hold > 0 {
+				r.floor = r.from + (c.Cost-r.from)/floorParts
+			}
+		case c.Cost > before && kept: // it was told to be too low
+			r.from, r.floor = before, before+(c.Cost-before)/floorParts
 			r.at, r.eased, r.hold = now, now, min(max(2*r.hold, holdFirst), holdMost)
-			a.risen[c.To] = r
-		case c.Cost > old[0].Cost:
-			a.risen[c.To] = rise{at: now, eased: now}
-		case risen && c.Cost < old[0].Cost:
+		case c.Cost > before:
+			r, risen = rise{at: now, eased: now, from: before}, true
+		case c.Cost < before:
 			r.eased = now
+		}
+		if risen {
+			r.told = c.Cost
 			a.risen[c.To] = r
 		}
 	}

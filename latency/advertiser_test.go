@@ -220,7 +220,7 @@ func TestRiseAndFallInSteps(t *testing.T) {
 	}
 	// It rises again: there is a floor now, for half a minute, which the next rise makes a minute.
 	pass(50*time.Second, 60*time.Second, 100_000)
-	floor := 20_535 + (30_802-20_535)/uint32(floorParts)
+	floor := 20_535 + (100_000-20_535)/uint32(floorParts) // of the whole way up
 	if held := pass(60*time.Second, 75*time.Second, 20_000); slices.Min(held) < floor {
 		t.Errorf("told %v; the floor is %d", held, floor)
 	}
@@ -231,6 +231,37 @@ func TestRiseAndFallInSteps(t *testing.T) {
 	a.offer(200*time.Second, false, Cost{1, 29_000})
 	if a.offer(20*time.Minute, false, Cost{1, 20_000}); a.told[0].Cost != 20_000 {
 		t.Errorf("long after the rise %d was told", a.told[0].Cost)
+	}
+}
+
+// A link that had risen and went is eased when it comes back, from where it was; one that had not is told as it is.
+func TestEaseOutlastsALink(t *testing.T) {
+	for _, rose := range []bool{true, false} {
+		a := newTeller()
+		a.offer(0, true, Cost{1, 20_000}, Cost{2, 90_000})
+		a.offer(5*time.Second, true, Cost{1, 20_000}, Cost{2, 90_000})
+		if rose {
+			for at := 10 * time.Second; at < 20*time.Second; at += 100 * ms {
+				a.offer(at, false, Cost{1, 90_000}, Cost{2, 90_000})
+			}
+		}
+		a.offer(30*time.Second, true, Cost{2, 90_000})
+		if len(a.told) != 1 {
+			t.Fatalf("told %v", a.told)
+		}
+		want := uint32(20_000)
+		if rose {
+			want = 90_000 - (90_000-20_000)/uint32(easeParts)
+		}
+		if a.offer(35*time.Second, true, Cost{1, 20_000}, Cost{2, 90_000}); a.told[0].Cost != want {
+			t.Errorf("rose %v: %d was told when it came back, want %d", rose, a.told[0].Cost, want)
+		}
+		for at := 36 * time.Second; at < 90*time.Second; at += 100 * ms {
+			a.offer(at, false, Cost{1, 20_000}, Cost{2, 90_000})
+		}
+		if told := a.told[0].Cost; told > 21_000 {
+			t.Errorf("%d was told in the end", told)
+		}
 	}
 }
 
