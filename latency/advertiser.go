@@ -121,8 +121,7 @@ func (a *Advertiser) adapt(quiet time.Duration) {
 // floor that it is not told to be below for some time. It outlasts the link: one that is gone since its echoes were late comes back with the cost that it had.
 type rise struct {
 	at, eased time.Time
-	from      uint32 // what it was told to cost before
-	told      uint32 // and last
+	told      uint32 // last
 	floor     uint32
 	hold      time.Duration
 }
@@ -249,14 +248,11 @@ func (a *Advertiser) note(now time.Time, vector []Cost) {
 		switch kept := risen && r.kept(now); {
 		case c.Cost > before && kept && r.at.Equal(r.eased): // another step up
 			r.at, r.eased = now, now
-			if r.hold > 0 {
-				r.floor = r.from + (c.Cost-r.from)/floorParts
-			}
 		case c.Cost > before && kept: // it was told to be too low
-			r.from, r.floor = before, before+(c.Cost-before)/floorParts
+			r.floor = before + (c.Cost-before)/floorParts
 			r.at, r.eased, r.hold = now, now, min(max(2*r.hold, holdFirst), holdMost)
 		case c.Cost > before:
-			r, risen = rise{at: now, eased: now, from: before}, true
+			r, risen = rise{at: now, eased: now}, true
 		case c.Cost < before:
 			r.eased = now
 		}

@@ -220,7 +220,7 @@ func TestRiseAndFallInSteps(t *testing.T) {
 	}
 	// It rises again: there is a floor now, for half a minute, which the next rise makes a minute.
 	pass(50*time.Second, 60*time.Second, 100_000)
-	floor := 20_535 + (100_000-20_535)/uint32(floorParts) // of the whole way up
+	floor := 20_535 + (30_802-20_535)/uint32(floorParts)
 	if held := pass(60*time.Second, 75*time.Second, 20_000); slices.Min(held) < floor {
 		t.Errorf("told %v; the floor is %d", held, floor)
 	}

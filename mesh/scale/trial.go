@@ -76,7 +76,7 @@ type Stretch struct {
 // How a trial goes.
 const (
 	trialJoins    = 3
-	trialWarm     = 2 * time.Minute // until nearness has settled
+	trialWarm     = 4 * time.Minute // until nearness has settled
 	trialIdle     = 20 * time.Second
 	trialSubs     = 20
 	trialFlows    = 4 // nodes that each node sends to
