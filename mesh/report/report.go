@@ -79,14 +79,18 @@ type Event struct {
 
 const (
 	eventsMost  = 40
-	reportsMost = 64 // a second, from all nodes together
+	reportsMost = 24 // a second, from all nodes together
+	firstMost   = 64 // until each has told what it sees: who begins to read wants to see all soon
 	lookEvery   = 250 * time.Millisecond
 	everyLeast  = time.Second
 )
 
 // Every is the time between two reports of a node in a mesh of so many.
-func Every(members int) time.Duration {
-	return max(everyLeast, time.Duration(members)*time.Second/reportsMost)
+func Every(members int) time.Duration { return shared(members, reportsMost) }
+
+// shared is the time between two reports of a node where so many come from all a second.
+func shared(members, most int) time.Duration {
+	return max(everyLeast, time.Duration(members)*time.Second/time.Duration(most))
 }
 
 // state is what a report is made from.

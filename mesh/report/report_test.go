@@ -205,10 +205,10 @@ func TestWhenReportsCome(t *testing.T) {
 				t.Errorf("%d events, %d missed", len(joined.Events), joined.Missed)
 			}
 		})
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Minute)
 		n.with(func() {
-			if got := len(n.reports) - before; got < 3 || got > 4 {
-				t.Errorf("%d reports a minute in a mesh of 1000", got)
+			if got := len(n.reports) - before; got < 2 || got > 3 {
+				t.Errorf("%d reports in two minutes in a mesh of 1000", got)
 			}
 		})
 	})
@@ -239,5 +239,35 @@ func TestReportFits(t *testing.T) {
 				t.Fatalf("link %d is told, others that carry more are not", l.To)
 			}
 		}
+	})
+}
+
+// A reader of a large mesh gets a bounded number of reports a second, more of them at first.
+func TestReportsArePaced(t *testing.T) {
+	for _, test := range []struct {
+		members      int
+		every, first time.Duration
+	}{{1, time.Second, time.Second}, {24, time.Second, time.Second}, {36, 1500 * time.Millisecond, time.Second}, {960, 40 * time.Second, 15 * time.Second}} {
+		if every, first := Every(test.members), shared(test.members, firstMost); every != test.every || first != test.first {
+			t.Errorf("%d members: every %v, first within %v; want %v, %v", test.members, every, first, test.every, test.first)
+		}
+	}
+	n := &node{wanted: true, view: core.View{Members: make([]core.MemberView, 95)}}
+	for i := range n.view.Members {
+		n.view.Members[i] = member(wire.NodeID(i + 8))
+	}
+	run(t, n, func() (int64, uint64) { return 0, 0 }, func() {
+		time.Sleep(2 * time.Second)
+		n.with(func() {
+			if len(n.reports) != 1 {
+				t.Errorf("%d reports in the first two seconds", len(n.reports))
+			}
+		})
+		time.Sleep(40 * time.Second)
+		n.with(func() {
+			if len(n.reports) < 10 || len(n.reports) > 12 {
+				t.Errorf("%d reports in 42 s, want one every 4 s", len(n.reports))
+			}
+		})
 	})
 }

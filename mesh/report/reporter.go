@@ -69,9 +69,9 @@ func (r *reporter) look(at time.Time) *Report {
 	if r.cfg.CPU != nil {
 		now.cpu = r.cfg.CPU()
 	}
-	every := Every(len(now.view.Members) + 1)
+	members := len(now.view.Members) + 1
 	if r.last == nil { // rates and events need two
-		r.last, r.told, r.due = now, now, at.Add(rand.N(every-everyLeast+1)) // who has just begun to read does not get all nodes' reports at once
+		r.last, r.told, r.due = now, now, at.Add(rand.N(shared(members, firstMost)-everyLeast+1)) // who has just begun to read does not get all nodes' reports at once
 		return nil
 	}
 	happened := events(&r.last.view, &now.view)
@@ -80,6 +80,6 @@ func (r *reporter) look(at time.Time) *Report {
 		return nil
 	}
 	report := compose(r.told, now, happened)
-	r.told, r.due = now, at.Add(every-lookEvery/2)
+	r.told, r.due = now, at.Add(Every(members)-lookEvery/2)
 	return &report
 }
