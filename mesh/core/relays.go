@@ -58,7 +58,7 @@ func (p *peer) known(now time.Time) bool {
 func (c *Core) endTrials(now time.Time) {
 	for id, until := range c.relays {
 		p := c.peers[id]
-		if p != nil && now.Before(until) && p.eligible(now) && !(p.up && p.used.After(p.opened)) {
+		if p != nil && now.Before(until) && p.eligible(now) && (!p.up || !p.used.After(p.opened)) {
 			continue
 		}
 		delete(c.relays, id)
