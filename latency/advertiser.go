@@ -13,7 +13,7 @@ const (
 	urgentBurst = 5
 
 	riseKept   = 2 * time.Minute // how long a rise is remembered after it was told, at least
-	climbEvery = time.Second     // between two steps up: some samples
+	climbEvery = time.Second / 2 // between two steps up: some samples
 	climbParts = 2               // a step up is so much of what was told
 	climbLeast = 10 * time.Millisecond
 	easeEvery  = 2 * time.Second // between two steps down after it

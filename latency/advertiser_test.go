@@ -211,7 +211,7 @@ func TestRiseAndFallInSteps(t *testing.T) {
 		return told
 	}
 	up := pass(10*time.Second, 20*time.Second, 100_000)
-	down := pass(20*time.Second, 50*time.Second, 20_000)
+	down := pass(20*time.Second, 55*time.Second, 20_000)
 	if want := []uint32{30_000, 45_000, 67_500, 100_000}; !slices.Equal(up, want) {
 		t.Errorf("told %v; want %v", up, want)
 	}
@@ -219,12 +219,12 @@ func TestRiseAndFallInSteps(t *testing.T) {
 		t.Errorf("told %v; want %v", down, want)
 	}
 	// It rises again: there is a floor now, for half a minute, which the next rise makes a minute.
-	pass(50*time.Second, 60*time.Second, 100_000)
+	pass(55*time.Second, 65*time.Second, 100_000)
 	floor := 20_535 + (30_802-20_535)/uint32(floorParts)
-	if held := pass(60*time.Second, 75*time.Second, 20_000); slices.Min(held) < floor {
+	if held := pass(65*time.Second, 80*time.Second, 20_000); slices.Min(held) < floor {
 		t.Errorf("told %v; the floor is %d", held, floor)
 	}
-	pass(75*time.Second, 150*time.Second, 20_000)
+	pass(80*time.Second, 155*time.Second, 20_000)
 	if a.told[0].Cost > 21_000 {
 		t.Errorf("%d was told when the floor was gone", a.told[0].Cost)
 	}
