@@ -79,7 +79,7 @@ type Event struct {
 
 const (
 	eventsMost  = 40
-	reportsMost = 24 // a second, from all nodes together
+	reportsMost = 12 // a second, from all nodes together
 	firstMost   = 64 // until each has told what it sees: who begins to read wants to see all soon
 	lookEvery   = 250 * time.Millisecond
 	everyLeast  = time.Second
