@@ -43,7 +43,7 @@ type outgoing struct {
 
 	mu     sync.Mutex // guards what follows
 	table  *flight.Outgoing[*cargo]
-	sent   int       // messages published for it since Sent was called last
+	sent   int       // messages published for it since Flows was called last
 	gone   time.Time // since when it is no member; zero: it is one
 	cutOff time.Time // since when no route leads there, as far as was tried; zero: one does
 

@@ -149,7 +149,7 @@ func (a *Advertiser) damp(now time.Time, costs []Cost) (vector []Cost, change fl
 			old = old[1:]
 		}
 		if len(old) == 0 || old[0].To != c.To {
-			if r, risen := a.risen[c.To]; risen && r.kept(now) {
+			if r, risen := a.risen[c.To]; risen && r.kept(now) && c.Cost < r.told { // one that comes back dearer is told as it is
 				vector[i].Cost = a.ease(now, c.To, r.told, c.Cost)
 			}
 			change = max(change, set)
@@ -233,7 +233,7 @@ func (a *Advertiser) least(cost uint32) float64 {
 	return a.strain * max(float64(a.cfg.AdvertiseMin)/float64(time.Microsecond), a.cfg.AdvertiseShare*float64(cost))
 }
 
-// note keeps which links were told to cost more, and forgets those that did long ago or are gone.
+// note keeps which links were told to cost more, and forgets those that did long ago.
 func (a *Advertiser) note(now time.Time, vector []Cost) {
 	old := a.told
 	for _, c := range vector {

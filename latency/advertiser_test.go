@@ -265,6 +265,23 @@ func TestEaseOutlastsALink(t *testing.T) {
 	}
 }
 
+// A link that comes back dearer than it was told to be is told as it is, at once.
+func TestDearerReturnIsTold(t *testing.T) {
+	a := newTeller()
+	a.offer(0, true, Cost{1, 20_000}, Cost{2, 90_000})
+	for at := 10 * time.Second; at < 40*time.Second; at += 100 * ms {
+		cost := uint32(20_000)
+		if at < 20*time.Second {
+			cost = 90_000
+		}
+		a.offer(at, false, Cost{1, cost}, Cost{2, 90_000})
+	}
+	a.offer(45*time.Second, true, Cost{2, 90_000})
+	if a.offer(50*time.Second, true, Cost{1, 500_000}, Cost{2, 90_000}); a.told[0].Cost != 500_000 {
+		t.Errorf("%d was told", a.told[0].Cost)
+	}
+}
+
 // A1, A2, A3 under any offers: what the mesh knows is, when nothing is held back, within the threshold of the truth.
 func TestAdvertiserProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -86,7 +86,7 @@
 // envelope of a cost that wavers, and paths do not change with it. On the measured series of mesh/scale that halves the changes of path twice over and
 // costs a twentieth of the gain.
 //
-// A cost that rises is told in steps of half of what was told, or 10 ms, 1 s apart; one that falls within two minutes of a rise in steps of a quarter of
+// A cost that rises is told in steps of half of what was told, or 10 ms, 0.5 s apart; one that falls within two minutes of a rise in steps of a quarter of
 // the way, 2 s apart: where many paths have filled a relay they leave and come back few at a time (after the revised ARPANET metric, Khanna and Zinky,
 // SIGCOMM 1989). If it rises again meanwhile, it is not told to be below a floor, an eighth of a step above where it rose from, for 30 s, and twice as long
 // after each further such rise, to 5 minutes: so a relay comes to rest at what as many paths as it carries are willing to pay.

@@ -81,7 +81,12 @@ type node struct {
 
 // stale reports whether the next report is overdue by far.
 func (n *node) stale(now time.Time) bool {
-	return now.Sub(n.at) > 3*time.Duration(n.Every*float64(time.Second))+staleSlack
+	return now.Sub(n.at) > n.patience()
+}
+
+// patience is how long a node may be silent.
+func (n *node) patience() time.Duration {
+	return 3*time.Duration(n.Every*float64(time.Second)) + staleSlack
 }
 
 // event is what a node saw.
@@ -120,7 +125,7 @@ func (m *Mesh) hear(r report.Report, now time.Time) {
 // age forgets nodes that have been silent for long.
 func (m *Mesh) age(now time.Time) {
 	for id, n := range m.nodes {
-		if n.stale(now) && now.Sub(n.at) > forgetAfter {
+		if now.Sub(n.at) > n.patience()+forgetAfter {
 			delete(m.nodes, id)
 		}
 	}
