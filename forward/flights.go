@@ -251,22 +251,23 @@ func (f *flights) flows() (sent, came []Flow) {
 	out, in := slices.Collect(maps.Values(f.out)), slices.Collect(maps.Values(f.in))
 	f.mu.Unlock()
 	for _, o := range out {
-		o.mu.Lock()
-		if o.sent > 0 {
-			sent = append(sent, Flow{o.id, o.sent})
-			o.sent = 0
-		}
-		o.mu.Unlock()
+		sent = drain(sent, &o.mu, o.id, &o.sent)
 	}
 	for _, i := range in {
-		i.mu.Lock()
-		if i.came > 0 {
-			came = append(came, Flow{i.id, i.came})
-			i.came = 0
-		}
-		i.mu.Unlock()
+		came = drain(came, &i.mu, i.id, &i.came)
 	}
 	return sent, came
+}
+
+// drain adds a peer's count to the flows, if there is one, and begins it anew.
+func drain(flows []Flow, mu *sync.Mutex, peer wire.NodeID, count *int) []Flow {
+	mu.Lock()
+	defer mu.Unlock()
+	if *count > 0 {
+		flows = append(flows, Flow{peer, *count})
+		*count = 0
+	}
+	return flows
 }
 
 func (f *flights) outgoings() []*outgoing {
