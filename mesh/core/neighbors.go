@@ -68,6 +68,9 @@ func (c *Core) wantsDial(p *peer) bool {
 	return p.member && p.link == 0 && !p.dialing && c.wantsLink(p)
 }
 
+// dialFresh has a link opened at once, whatever dials before it came to.
+func (p *peer) dialFresh(now time.Time) { p.dialAt, p.dialWait, p.fails = now, 0, 0 }
+
 // candidates yields the peers that may be dialled.
 func (c *Core) candidates(yield func(*peer) bool) {
 	if !c.sparse {
@@ -160,7 +163,7 @@ func (c *Core) choose(now time.Time) {
 	}
 	for id := range wanted {
 		if p := c.peers[id]; !c.wanted[id] && p.link == 0 && !p.demanded {
-			p.dialAt, p.dialWait, p.fails = now, 0, 0
+			p.dialFresh(now)
 		}
 	}
 	c.wanted = wanted
@@ -418,7 +421,7 @@ func (c *Core) meetDemands(now time.Time) {
 	for i, f := range flows {
 		demanded := i < demandLinks && now.Compare(f.failedUntil) >= 0
 		if demanded && !f.demanded && f.link == 0 {
-			f.dialAt, f.dialWait, f.fails = now, 0, 0
+			f.dialFresh(now)
 		}
 		f.demanded = demanded
 		if demanded && f.link != 0 {

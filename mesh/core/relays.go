@@ -182,7 +182,8 @@ func (c *Core) try(now time.Time, goals []goal, measured []promise) {
 		}
 		x := &measured[best]
 		c.relays[x.id] = now.Add(relayTrial)
-		x.relay, x.dialAt, x.dialWait, x.fails = true, now, 0, 0
+		x.relay = true
+		x.dialFresh(now)
 		for k := range goals {
 			if x.rest[k] != math.MaxUint32 {
 				goals[k].most = min(goals[k].most, worthwhile(x.cost+x.rest[k]))
