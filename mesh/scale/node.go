@@ -18,7 +18,7 @@ import (
 
 // Times of a node's shell, as package mesh and its libraries have them.
 const (
-	gather    = 100 * time.Microsecond  // events that come together are stepped together, as when the loop drains its queue
+	gather    = 200 * time.Microsecond  // nodes are stepped at multiples of it: events that come together are stepped together, as when the loop drains its queue
 	minNap    = 5 * time.Millisecond    // bounds how often the loop wakes by itself
 	idleOut   = 8 * time.Second         // a connection that hears nothing ends
 	keepAlive = 2300 * time.Millisecond // without a packet, until QUIC sends one (forward)
@@ -38,7 +38,7 @@ type node struct {
 	core    *core.Core
 	index   *interest.Index
 	inbox   []core.Event
-	wakeAt  time.Duration
+	wakeAt  time.Duration // when it is stepped next
 	due     time.Duration // when the core wants to be called
 	polled  time.Duration // when links were last asked
 	spins   int           // steps in a row that were due at once and did nothing
@@ -82,7 +82,8 @@ func (n *node) begin() {
 	n.core = core.New(core.Config{
 		Key: n.key, Meta: n.meta(), Index: n.index, Timing: n.cfg.Timing, FullMesh: n.cfg.FullMesh, Rand: rand.New(rand.NewPCG(n.cfg.Seed, uint64(n.i)<<32|n.boot)),
 	}, n.time())
-	n.wake(n.now + n.upTo(gather))
+	n.wakeAt = never
+	n.wake(n.now + 1)
 	n.swim = newMembers(n)
 }
 
@@ -118,51 +119,7 @@ func (n *node) post(e core.Event) {
 		return
 	}
 	n.inbox = append(n.inbox, e)
-	if at := n.now + gather; at < n.wakeAt {
-		n.wake(at)
-	}
-}
-
-func (n *node) wake(at time.Duration) {
-	n.wakeAt = at
-	n.later(at-n.now, func() {
-		if n.wakeAt == at {
-			n.step()
-		}
-	})
-}
-
-// step is one round of the loop.
-func (n *node) step() {
-	batch := n.inbox
-	n.inbox = nil
-	if len(batch) == 0 || n.now >= n.due { // a stream of events must not put it off
-		n.polled = n.now
-		for _, l := range n.sorted {
-			batch = append(batch, l.activity(n))
-		}
-		batch = append(batch, core.Polled{})
-	}
-	now := n.time()
-	n.steps++
-	began := n.clock()
-	effects := n.core.Step(now, batch)
-	next := n.core.Next(now).Sub(epoch())
-	n.cost.Steps++
-	took := n.clock() - began
-	n.cost.CPU += took
-	n.cost.Longest = max(n.cost.Longest, took)
-	if n.spins++; len(effects) > 0 || next > n.now {
-		n.spins = 0
-	} else if n.spins > 1000 {
-		panic(fmt.Sprintf("scale: node %d asks at %v to be stepped at once, again and again", n.i, n.now))
-	}
-	n.due = max(next, n.polled+minNap)
-	n.wake(max(n.due, n.now))
-	for _, e := range effects {
-		n.carryOut(e)
-	}
-	n.observe()
+	n.wake(n.now + 1)
 }
 
 func (w *World) clock() time.Duration {

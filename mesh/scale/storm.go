@@ -16,6 +16,7 @@ type Storm struct {
 	Sites    *Sites
 	Jitter   float64
 	Timing   latency.Config
+	Workers  int // see Config
 	Progress func(what string)
 }
 
@@ -50,7 +51,7 @@ type storm struct {
 }
 
 func (s Storm) begin(what string) *storm {
-	w := New(Config{Nodes: s.Nodes, FullMesh: s.FullMesh, Seed: s.Seed, Delay: s.Sites.Draw(s.Nodes, s.Seed), Jitter: s.Jitter, Timing: s.Timing})
+	w := New(Config{Nodes: s.Nodes, FullMesh: s.FullMesh, Seed: s.Seed, Delay: s.Sites.Draw(s.Nodes, s.Seed), Jitter: s.Jitter, Timing: s.Timing, Workers: s.Workers})
 	if s.Progress != nil {
 		s.Progress(what)
 	}

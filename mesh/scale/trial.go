@@ -21,6 +21,7 @@ type Trial struct {
 	Loss     float64
 	Timing   latency.Config
 	Clock    func() time.Duration // see Config
+	Workers  int                  // see Config
 	Progress func(what string)    // nil: nobody wants to know
 	Stop     func() error         // the trial ends early, its row of no worth, once it returns an error; nil: it does not
 	// Memory tells how much the whole world takes now; nil: it is not measured.
@@ -101,7 +102,7 @@ type trial struct {
 func (t Trial) Run() Row {
 	total := t.Nodes + trialJoins
 	w := New(Config{
-		Nodes: total, FullMesh: t.FullMesh, Seed: t.Seed, Delay: t.Sites.Draw(total, t.Seed), Jitter: t.Jitter, Loss: t.Loss, Timing: t.Timing, Clock: t.Clock,
+		Nodes: total, FullMesh: t.FullMesh, Seed: t.Seed, Delay: t.Sites.Draw(total, t.Seed), Jitter: t.Jitter, Loss: t.Loss, Timing: t.Timing, Clock: t.Clock, Workers: t.Workers,
 	})
 	r := &trial{Trial: &t, w: w, rnd: rand.New(rand.NewPCG(t.Seed, 0x7a1a)), row: Row{Nodes: t.Nodes}}
 	w.StartKnown(t.Nodes, 2*time.Second)

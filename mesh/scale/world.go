@@ -25,18 +25,21 @@ type Config struct {
 	FullMesh int
 	// Clock tells the time that this computer has spent, for what a step of a node costs; nil: it is not measured. The run does not depend on it.
 	Clock func() time.Duration
+	// Workers is how many goroutines step nodes at the same time, at most; default 1: the caller's. The run does not depend on it, and none outlasts a step.
+	Workers int
 }
 
 // Delay is the one-way delay between two nodes.
 type Delay func(from, to int) time.Duration
 
-// World is a mesh in virtual time, all of it in one goroutine. The same Config and the same calls give the same run, to the last byte.
+// World is a mesh in virtual time, no part of it with a goroutine of its own. The same Config and the same calls give the same run, to the last byte.
 type World struct {
 	cfg    Config
 	rnd    *rand.Rand
 	now    time.Duration // since the start
 	agenda agenda
-	nodes  []*node // by ascending NodeID
+	rounds map[time.Duration]*round // to come, by their times
+	nodes  []*node                  // by ascending NodeID
 	number map[wire.NodeID]int
 	runs   []run // every run of every node, in the order of their starts: what SWIM calls a member
 	faults faults
@@ -51,7 +54,7 @@ func epoch() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // New is a mesh of nodes that have not started.
 func New(cfg Config) *World {
-	w := &World{cfg: cfg, rnd: rand.New(rand.NewPCG(cfg.Seed, 0x5ca1e)), number: map[wire.NodeID]int{}, shared: newSharedRecords()}
+	w := &World{cfg: cfg, rnd: rand.New(rand.NewPCG(cfg.Seed, 0x5ca1e)), number: map[wire.NodeID]int{}, rounds: map[time.Duration]*round{}, shared: newSharedRecords()}
 	w.faults.delays, w.faults.cuts = map[pair]time.Duration{}, map[pair]bool{}
 	keys := make([]ed25519.PrivateKey, cfg.Nodes)
 	for i := range keys {

@@ -53,6 +53,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Jitter < 0 || cfg.Jitter > 1 || cfg.Loss < 0 || cfg.Loss > 0.5 {
 		return fmt.Errorf("%w: jitter %v or loss %v out of range", ErrConfig, cfg.Jitter, cfg.Loss)
 	}
+	if cfg.With != "" && cfg.Scenario != "growth" {
+		return fmt.Errorf("%w: earlier rows are for growth, not %s", ErrConfig, cfg.Scenario)
+	}
 	sites, err := readSites(cfg.Latency)
 	if err != nil {
 		return err
@@ -100,10 +103,10 @@ func growth(ctx context.Context, cfg *Config, sites *scale.Sites) error {
 		if ctx.Err() != nil {
 			break // what there is shall be shown
 		}
-		runtime.LockOSThread() // whose time is measured
+		runtime.LockOSThread() // whose time is measured, in route computations
 		began := time.Now()
 		row := scale.Trial{
-			Nodes: n, FullMesh: cfg.FullMesh, Seed: cfg.Seed, Sites: sites, Jitter: cfg.Jitter, Loss: cfg.Loss, Clock: threadTime, Memory: heap, Stop: ctx.Err,
+			Nodes: n, FullMesh: cfg.FullMesh, Seed: cfg.Seed, Sites: sites, Jitter: cfg.Jitter, Loss: cfg.Loss, Clock: threadTime, Workers: runtime.GOMAXPROCS(0), Memory: heap, Stop: ctx.Err,
 			Progress: func(what string) {
 				fmt.Fprintf(cfg.Err, "%5d nodes, %6.1f s: %s\n", n, time.Since(began).Seconds(), what)
 			},
@@ -116,12 +119,7 @@ func growth(ctx context.Context, cfg *Config, sites *scale.Sites) error {
 	if len(rows) == 0 {
 		return context.Cause(ctx)
 	}
-	for _, row := range known {
-		if !slices.Contains(cfg.Nodes, row.Nodes) {
-			rows = append(rows, row)
-		}
-	}
-	slices.SortStableFunc(rows, func(a, b scale.Row) int { return cmp.Compare(a.Nodes, b.Nodes) })
+	rows = beside(rows, known)
 	r := report{rows, fitAll(rows)}
 	if cfg.JSON {
 		err = encode(cfg.Out, r)
@@ -136,6 +134,18 @@ func growth(ctx context.Context, cfg *Config, sites *scale.Sites) error {
 		fmt.Fprintf(cfg.Err, "plots: %v\n", files)
 	}
 	return err
+}
+
+// beside adds earlier rows of sizes that there are none of, and sorts all.
+func beside(rows, known []scale.Row) []scale.Row {
+	out := slices.Clone(rows)
+	for _, k := range known {
+		if !slices.ContainsFunc(rows, func(r scale.Row) bool { return r.Nodes == k.Nodes }) {
+			out = append(out, k)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b scale.Row) int { return cmp.Compare(a.Nodes, b.Nodes) })
+	return out
 }
 
 // report is what growth prints as JSON.
@@ -157,10 +167,19 @@ func readRows(file string) ([]scale.Row, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("%w: %s is no report in JSON: %w", ErrConfig, file, err)
 	}
+	if len(r.Rows) == 0 {
+		return nil, fmt.Errorf("%w: %s is no report of growth: it has no rows", ErrConfig, file)
+	}
+	sizes := map[int]bool{}
 	for i := range r.Rows {
-		if n := r.Rows[i].Nodes; n < 3 || n > MaxNodes {
+		n := r.Rows[i].Nodes
+		if n < 3 || n > MaxNodes {
 			return nil, fmt.Errorf("%w: %s: a row of %d nodes, want 3 to %d", ErrConfig, file, n, MaxNodes)
 		}
+		if sizes[n] {
+			return nil, fmt.Errorf("%w: %s: two rows of %d nodes", ErrConfig, file, n)
+		}
+		sizes[n] = true
 	}
 	return r.Rows, nil
 }
@@ -170,7 +189,7 @@ func storms(ctx context.Context, cfg *Config, sites *scale.Sites) error {
 	n := slices.Max(cfg.Nodes)
 	began := time.Now()
 	storm := scale.Storm{
-		Nodes: n, FullMesh: cfg.FullMesh, Seed: cfg.Seed, Sites: sites, Jitter: cfg.Jitter,
+		Nodes: n, FullMesh: cfg.FullMesh, Seed: cfg.Seed, Sites: sites, Jitter: cfg.Jitter, Workers: runtime.GOMAXPROCS(0),
 		Progress: func(what string) {
 			fmt.Fprintf(cfg.Err, "%5d nodes, %6.1f s: %s\n", n, time.Since(began).Seconds(), what)
 		},
