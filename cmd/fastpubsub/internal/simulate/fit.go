@@ -2,6 +2,7 @@ package simulate
 
 import (
 	"math"
+	"slices"
 
 	"github.com/fastpubsub/fastpubsub/mesh/scale"
 )
@@ -38,22 +39,20 @@ func figures() []figure {
 // fitAll fits all figures over all rows; with fewer than two sizes there is nothing to fit.
 func fitAll(rows []scale.Row) (fits []fit) {
 	for _, f := range figures() {
-		if e, ok := exponent(rows, f.value); ok {
-			fits = append(fits, fit{f.name, e, rows[0].Nodes, rows[len(rows)-1].Nodes})
+		has := slices.Clone(rows)
+		has = slices.DeleteFunc(has, func(r scale.Row) bool { return f.value(&r) <= 0 }) // it was not measured
+		if e, ok := exponent(has, f.value); ok {
+			fits = append(fits, fit{f.name, e, has[0].Nodes, has[len(has)-1].Nodes})
 		}
 	}
 	return fits
 }
 
-// exponent is the slope of the logarithm of a figure over that of the number of nodes.
+// exponent is the slope of the logarithm of a figure, positive in all rows, over that of the number of nodes.
 func exponent(rows []scale.Row, value func(*scale.Row) float64) (slope float64, ok bool) {
 	var n, x, y, xx, xy float64
 	for i := range rows {
-		v := value(&rows[i])
-		if v <= 0 {
-			continue
-		}
-		a, b := math.Log(float64(rows[i].Nodes)), math.Log(v)
+		a, b := math.Log(float64(rows[i].Nodes)), math.Log(value(&rows[i]))
 		n, x, y, xx, xy = n+1, x+a, y+b, xx+a*a, xy+a*b
 	}
 	if d := n*xx - x*x; n >= 2 && d > 1e-12 {

@@ -64,8 +64,38 @@ func TestGrowthWithEarlierRows(t *testing.T) {
 	}
 }
 
+// Earlier rows stay where a run was interrupted before it came to their sizes.
+func TestBeside(t *testing.T) {
+	ran := []scale.Row{{Nodes: 50, Links: 1}}
+	known := []scale.Row{{Nodes: 100, Links: 2}, {Nodes: 50, Links: 2}, {Nodes: 10, Links: 2}}
+	want := []scale.Row{{Nodes: 10, Links: 2}, {Nodes: 50, Links: 1}, {Nodes: 100, Links: 2}}
+	if got := beside(ran, known); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// A figure that was not measured at some size is fitted over the others, and says so.
+func TestFitsNameWhatTheyAreOf(t *testing.T) {
+	for _, f := range fitAll([]scale.Row{{Nodes: 10, Memory: 1, SPF: 1}, {Nodes: 20, Memory: 2, SPF: 2}, {Nodes: 40, Memory: 4}}) {
+		if want := map[string]int{"memory": 40, "SPF anew": 20}[f.Name]; f.From != 10 || f.To != want {
+			t.Errorf("%+v, want 10 to %d", f, want)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
+	rows := map[string]string{}
+	for name, text := range map[string]string{"empty": `{}`, "twice": `{"rows":[{"Nodes":5},{"Nodes":5}]}`, "small": `{"rows":[{"Nodes":2}]}`, "good": `{"rows":[{"Nodes":5}]}`} {
+		rows[name] = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(rows[name], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, cfg := range []Config{
+		{Scenario: "growth", Nodes: []int{4}, With: rows["empty"]},
+		{Scenario: "growth", Nodes: []int{4}, With: rows["twice"]},
+		{Scenario: "growth", Nodes: []int{4}, With: rows["small"]},
+		{Scenario: "storms", Nodes: []int{4}, With: rows["good"]},
 		{Scenario: "growth", Nodes: []int{2}},
 		{Scenario: "growth", Nodes: []int{MaxNodes + 1}},
 		{Scenario: "other", Nodes: []int{4}},
