@@ -26,6 +26,7 @@ type Planner struct {
 	queue   queue
 	move    move
 	order   []int32 // of the nodes by their distance from self, as of the last table
+	last    *Table  // that was computed; nil once the graph is another
 }
 
 // Pair is the two ends of a link, A < B.
@@ -38,11 +39,15 @@ func NewPlanner(self wire.NodeID) *Planner { return &Planner{self: self} }
 // has an empty table.
 func Compute(self wire.NodeID, db *Database) *Table { return NewPlanner(self).Compute(db) }
 
-// Compute is the table for the database as it is now: the same that a new Planner would compute.
+// Compute is the table for the database as it is now: the same that a new Planner would compute, and the very last one if what has changed since makes no
+// link usable, unusable or of another cost: what the first of two ends says of a new link, and the second of one that is gone.
 func (p *Planner) Compute(db *Database) *Table {
 	p.Follow(db)
 	p.left, p.lost = p.lost, p.left[:0]
-	return p.table()
+	if p.last == nil {
+		p.last = p.table()
+	}
+	return p.last
 }
 
 // know takes all links of a database without distances.
@@ -87,9 +92,6 @@ func (p *Planner) table() *Table {
 
 // Lost is the links that were no longer usable at some time between the last but one Compute and the last.
 func (p *Planner) Lost() []Pair { return p.left }
-
-// Losing reports whether links have been lost, as of the last Follow, that no Compute has taken into account.
-func (p *Planner) Losing() bool { return len(p.lost) > 0 }
 
 // Between is what the best path from a neighbor to another node costs, as of the last Follow or Compute; false if it is no neighbor or there is none.
 func (p *Planner) Between(neighbor, dst wire.NodeID) (cost uint32, ok bool) {
@@ -172,7 +174,7 @@ func (p *Planner) retire(db *Database) {
 // where it lies: while a whole mesh begins, each node meets the others one by one.
 func (p *Planner) renumber(origins []wire.NodeID) {
 	p.move.find(p.graph.ids, origins)
-	p.graph.ids, p.index = slices.Clone(origins), nil
+	p.graph.ids, p.index, p.last = slices.Clone(origins), nil, nil
 	p.graph.rows, p.vectors = rearrange(&p.move, p.graph.rows, nil), rearrange(&p.move, p.vectors, nil)
 	for _, row := range p.graph.rows {
 		for k := range row {
@@ -224,6 +226,7 @@ func (p *Planner) setLink(a, b int32, cost uint32) {
 		return
 	}
 	p.graph.put(b, a, cost)
+	p.last = nil
 	p.changes = append(p.changes, change{a, b, old, cost})
 	if cost == 0 {
 		p.lost = append(p.lost, Pair{p.graph.ids[min(a, b)], p.graph.ids[max(a, b)]})

@@ -13,7 +13,7 @@ func (t *Table) Since(before *Table, lost []Pair) (broken, left []wire.NodeID) {
 	for _, p := range lost {
 		gone[p] = true
 	}
-	intact := before.along(func(i, parent int32) bool { return len(gone) == 0 || !gone[pairOf(before.ids[i], before.ids[parent])] })
+	intact := before.along(func(i, parent int32) bool { return len(gone) == 0 || !gone[PairOf(before.ids[i], before.ids[parent])] })
 	kept := before.along(func(i, parent int32) bool {
 		now, known := t.index[before.ids[i]]
 		return known && t.parent[now] != none && t.ids[t.parent[now]] == before.ids[parent]
@@ -30,12 +30,13 @@ func (t *Table) Since(before *Table, lost []Pair) (broken, left []wire.NodeID) {
 	return broken, left
 }
 
-func pairOf(a, b wire.NodeID) Pair { return Pair{min(a, b), max(a, b)} }
+// PairOf are two nodes as a Pair.
+func PairOf(a, b wire.NodeID) Pair { return Pair{min(a, b), max(a, b)} }
 
 // Uses reports whether a path crosses one of the links.
 func Uses(path []wire.NodeID, links map[Pair]bool) bool {
 	for i := 1; i < len(path); i++ {
-		if links[pairOf(path[i-1], path[i])] {
+		if links[PairOf(path[i-1], path[i])] {
 			return true
 		}
 	}

@@ -67,6 +67,13 @@ func (t *Table) All() iter.Seq2[wire.NodeID, Route] {
 	}
 }
 
+// Crosses reports whether the path to one of two nodes leads over the link between them, and so whether any path does.
+func (t *Table) Crosses(a, b wire.NodeID) bool {
+	i, ok := t.index[a]
+	j, there := t.index[b]
+	return ok && there && (t.parent[i] == j || t.parent[j] == i)
+}
+
 // Path is the path that a message to dst is predicted to take, from self to dst, both included: exact where all nodes
 // hold the same database. It is nil for an unreachable dst.
 func (t *Table) Path(dst wire.NodeID) []wire.NodeID {

@@ -3,9 +3,7 @@ package core
 import (
 	"cmp"
 	"crypto/ed25519"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/fastpubsub/fastpubsub/forward/route"
@@ -84,7 +82,8 @@ type Core struct {
 	vector       []wire.Link                // links as last advertised
 	routesDirty  bool
 	linksDirty   bool // the planner does not know yet of some change of the database
-	linksLost    bool // nor of a link that is gone
+	linksLost    bool // nor of one that is gone and was on this node's paths
+	pathsLost    bool // the routes published do not take that into account yet
 	followedAt   time.Time
 	moved        bool // it has learnt of one since records that came early were looked at
 	usableDirty  bool
@@ -93,6 +92,7 @@ type Core struct {
 	bootsDirty   bool                              // either is to be published anew
 	broken       map[wire.NodeID]bool              // destinations whose path has broken since routes were last published
 	former       []formerPath                      // left of late; what is under way there may still need them
+	formerLinks  map[route.Pair]time.Time          // theirs, and until when
 	urgent       bool                              // a link went down: advertise at once
 	costsDirty   bool
 	spfAt        time.Time // of the last computation
@@ -126,7 +126,7 @@ func New(cfg Config, now time.Time) *Core {
 	c := &Core{
 		self: wire.IDOf(cfg.Key.Public().(ed25519.PublicKey)), meta: cfg.Meta, spot: spotOf(cfg.Meta), boot: cfg.Meta.Boot, key: cfg.Key, rnd: cfg.Rand,
 		peers: map[wire.NodeID]*peer{}, store: newRecordStore(), db: route.NewDatabase(), index: cfg.Index,
-		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, pushes: map[wire.NodeID][][]byte{}, news: map[wire.NodeID][]wire.DigestEntry{}, early: map[wire.NodeID]bool{}, broken: map[wire.NodeID]bool{}, version: map[wire.RecordKind]uint64{},
+		local: interest.NewLocal(), wants: map[RecordKey]time.Time{}, asking: map[wire.NodeID][]wire.DigestEntry{}, pushes: map[wire.NodeID][][]byte{}, news: map[wire.NodeID][]wire.DigestEntry{}, early: map[wire.NodeID]bool{}, broken: map[wire.NodeID]bool{}, formerLinks: map[route.Pair]time.Time{}, version: map[wire.RecordKind]uint64{},
 		prober: latency.NewProber(cfg.Timing, cfg.Rand), adverts: latency.NewAdvertiser(cfg.Timing), bootsDirty: true,
 		fullMesh: cmp.Or(cfg.FullMesh, DefaultFullMesh), wanted: map[wire.NodeID]bool{}, near: map[wire.NodeID]bool{}, demands: map[wire.NodeID]*demand{}, sources: map[wire.NodeID]*demand{}, relays: map[wire.NodeID]time.Time{}, hop: cmp.Or(cfg.Timing.HopCost, 500*time.Microsecond),
 		digestAt: now.Add(digestPause), digestPause: digestPause, sweepAt: now.Add(strangerKept), introAt: now.Add(introEvery), pace: pace{due: now, strain: 1, since: now},
@@ -257,114 +257,6 @@ func (c *Core) Next(now time.Time) time.Time {
 	return at
 }
 
-// spfDue is when routes may be computed again: computing is to take a small share of the time, however many nodes there are. Links that are lost wait
-// least (compare RFC 8405, where the first changes after a calm do).
-func (c *Core) spfDue() time.Time {
-	each := spfCalm
-	if c.planner.Losing() {
-		each = spfEach
-	}
-	return c.spfAt.Add(max(spfPause, time.Duration(c.db.Len())*each))
-}
-
-// computeRoutes recomputes the table at the first change, and then no earlier than spfDue.
-func (c *Core) computeRoutes(now time.Time) {
-	if c.routesDirty {
-		c.followLinks(now) // shows whether some are lost
-	}
-	if c.routesDirty && !now.Before(c.spfDue()) {
-		before := c.table
-		c.followed(now)
-		c.table = c.planner.Compute(c.db)
-		c.spfAt, c.routesDirty, c.usableDirty = now, false, true
-		c.computations++
-		c.noteBroken(now, before)
-		c.noteReached(now)
-	}
-	if !c.usableDirty {
-		return
-	}
-	c.usableDirty = false
-	var usable []wire.NodeID
-	for _, p := range c.links {
-		if p.up && p.active() {
-			usable = append(usable, p.id)
-		}
-	}
-	if c.bootsDirty {
-		c.bootsDirty = false
-		c.boots = make(map[wire.NodeID]uint64, len(c.peers)) // anew: readers have the old one
-		c.keys = make(map[wire.NodeID]ed25519.PublicKey, len(c.peers))
-		for id, p := range c.peers {
-			if !p.active() {
-				continue
-			}
-			c.boots[id] = c.runOf(p)
-			if chain := c.store.entries[RecordKey{id, wire.RecordLinks}]; chain != nil {
-				c.keys[id] = chain.records[0].Key
-			}
-		}
-	}
-	c.do(PublishRoutes{Table: c.table, Usable: usable, Boots: c.boots, Keys: c.keys, Broken: slices.Sorted(maps.Keys(c.broken))})
-	clear(c.broken)
-}
-
-// runOf is the latest run of a node that SWIM, its link or its records have told of. What SWIM says may be late: where a node was cut off while another restarted,
-// by half a minute.
-func (c *Core) runOf(p *peer) uint64 {
-	return max(p.meta.Boot, p.linkBoot, c.store.stamp(RecordKey{p.id, wire.RecordLinks}).Boot)
-}
-
-// formerPath is a path that was left for a better one.
-type formerPath struct {
-	to    wire.NodeID
-	path  []wire.NodeID
-	until time.Time
-}
-
-// noteBroken gathers the destinations whose path has lost a link, and those that have become reachable: what is under way there is to be sent again. A
-// path that was merely left for a better one still delivers, unless it breaks before it has: routes often leave a dying node, since its links look
-// worse, just before it is found dead.
-func (c *Core) noteBroken(now time.Time, before *route.Table) {
-	broken, left := c.table.Since(before, c.planner.Lost())
-	for _, to := range broken {
-		c.broken[to] = true
-	}
-	for _, to := range left {
-		c.former = append(c.former, formerPath{to, before.Path(to), now.Add(formerKept)})
-	}
-	lost := map[route.Pair]bool{}
-	for _, p := range c.planner.Lost() {
-		lost[p] = true
-	}
-	c.former = slices.DeleteFunc(c.former, func(f formerPath) bool {
-		over := !now.Before(f.until)
-		breaks := !over && len(lost) > 0 && route.Uses(f.path, lost)
-		if breaks {
-			c.broken[f.to] = true
-		}
-		return over || breaks
-	})
-	c.former = c.former[max(0, len(c.former)-formerMost):]
-}
-
-// noteReached sees which nodes routes lead to, and lets go those that only that kept.
-func (c *Core) noteReached(now time.Time) {
-	var gone []*peer
-	for id, p := range c.peers {
-		_, reached := c.table.Lookup(id)
-		wasActive := p.active()
-		p.reached = reached && (p.member || now.Sub(p.since) < reachedKept)
-		if wasActive && !p.active() {
-			gone = append(gone, p)
-		}
-	}
-	slices.SortFunc(gone, byID)
-	for _, p := range gone {
-		c.deactivate(p)
-	}
-}
-
 // Computations is how often routes have been computed.
 func (c *Core) Computations() uint64 { return c.computations }
 
@@ -437,27 +329,6 @@ func (c *Core) originateLinks(now time.Time, links []wire.Link) {
 	}
 	c.toldAt = now
 	c.originate(now, wire.RecordLinks, body, true)
-}
-
-// setLinks puts a node's links into the database that routes are computed from. What claims to be faster than light counts as that fast.
-func (c *Core) setLinks(origin wire.NodeID, links []wire.Link) {
-	out := make([]route.Link, 0, len(links))
-	tooFast := 0
-	for _, l := range links {
-		least := c.least(origin, l.To)
-		if l.Cost < least {
-			tooFast++
-		}
-		out = append(out, route.Link{To: l.To, Cost: max(l.Cost, least)})
-	}
-	if tooFast > 0 && origin != c.self {
-		c.do(TooFast{origin, tooFast})
-	}
-	before := c.db.Links(origin)
-	if c.db.Set(origin, out) {
-		c.routesDirty, c.linksDirty = true, true
-		c.linksLost = c.linksLost || lacks(c.db.Links(origin), before)
-	}
 }
 
 // originate signs and spreads the next version of one of this node's own records.

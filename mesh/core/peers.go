@@ -130,7 +130,7 @@ func (c *Core) activate(p *peer) {
 // deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
 func (c *Core) deactivate(p *peer) {
 	if c.db.Remove(p.id) {
-		c.routesDirty, c.linksDirty, c.linksLost = true, true, true
+		c.routesDirty, c.linksDirty, c.linksLost, c.pathsLost = true, true, true, true
 	}
 	c.index.Remove(p.id)
 	p.reached = false
@@ -236,6 +236,9 @@ func (c *Core) linkUp(now time.Time, p *peer) {
 	p.up = true
 	p.failures = 0
 	c.ups++
+	if c.demands[p.id] != nil || c.sources[p.id] != nil {
+		c.wanting(now)
+	}
 	c.usableDirty, c.costsDirty = true, true
 	// Urgent only where it ends that two nodes are cut off: one that joins brings up many links in a second, and each advertisement costs every node a signature check.
 	if _, reached := c.table.Lookup(p.id); !reached && p.downs > 0 {

@@ -124,13 +124,13 @@ func TestComputationsAreSpaced(t *testing.T) {
 	r.pass(time.Second)
 	a := r.author(3, 1)
 	before, began := r.c.computations, r.now
-	effects := r.step(r.records(3, a.links(1000, r.id(2))))
+	effects := r.step(r.records(3, a.links(19_000, r.id(2)))) // more than the other end says, which else would count
 	if r.c.computations != before+1 || len(of[PublishRoutes](effects)) != 1 {
 		t.Fatal("the first change waits")
 	}
 	for i := range 100 { // 200 ms of storm
 		r.pass(2 * time.Millisecond)
-		r.step(r.records(3, a.links(uint32(2000+i), r.id(2))))
+		r.step(r.records(3, a.links(uint32(20_000+i), r.id(2))))
 	}
 	r.pass(spfPause)
 	took := r.now.Sub(began)
@@ -142,7 +142,7 @@ func TestComputationsAreSpaced(t *testing.T) {
 		t.Error("the last change is not in the table")
 	}
 	n := r.c.computations
-	r.step(r.records(3, a.links(2099, r.id(2))))
+	r.step(r.records(3, a.links(20_099, r.id(2))))
 	if r.pass(time.Second); r.c.computations != n {
 		t.Error("computed though nothing changed")
 	}
@@ -325,30 +325,35 @@ func TestBadBodies(t *testing.T) {
 	}
 }
 
-// ringed is a rig that knows a ring of so many nodes, of which the first may change its links.
+// ringed is a rig that knows a ring of so many nodes, with a chord that is on no path of it: from the first, which is linked to it and may change its other links, to the third.
 func ringed(t *testing.T, nodes wire.NodeID) (r *rig, change func(links ...wire.Link)) {
 	r = newRig(t, 2)
 	r.up(3)
 	for i := range nodes {
 		r.c.db.Set(i+1, []route.Link{{To: (i+1)%nodes + 1, Cost: 1000}, {To: (i+nodes-1)%nodes + 1, Cost: 1000}})
 	}
+	r.c.db.Set(3, []route.Link{{To: 1, Cost: 5000}, {To: 2, Cost: 1000}, {To: 4, Cost: 1000}})
+	r.c.db.Set(r.c.self, append(slices.Clone(r.c.db.Links(r.c.self)), route.Link{To: 1, Cost: 1000}))
 	r.now = r.now.Add(time.Duration(nodes) * spfCalm)
 	change = func(links ...wire.Link) {
-		r.c.setLinks(1, links)
+		r.c.setLinks(1, append(links, wire.Link{To: r.c.self, Cost: 1000}))
 		r.step()
 	}
-	change(wire.Link{To: 2, Cost: 1001}, wire.Link{To: nodes, Cost: 1000})
+	change(wire.Link{To: 2, Cost: 1001}, wire.Link{To: 3, Cost: 5000}, wire.Link{To: nodes, Cost: 1000})
+	if _, ok := r.c.table.Lookup(nodes); !ok || r.c.table.Crosses(1, 3) || !r.c.table.Crosses(1, nodes) {
+		t.Fatal("not the ring that was meant")
+	}
 	if r.c.routesDirty || r.c.linksDirty {
 		t.Fatal("routes are not computed at the first change after a calm")
 	}
 	return r, change
 }
 
-// Costs that change are followed together, a lost link at once.
+// Costs that change are followed together, and so are links gone that were on no path; one that was, at once.
 func TestCostsAreFollowedTogether(t *testing.T) {
 	const nodes = 1000
 	r, change := ringed(t, nodes)
-	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
+	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: 3, Cost: 5000}, wire.Link{To: nodes, Cost: 1000})
 	if !r.c.linksDirty {
 		t.Error("a cost that changed is followed at once")
 	}
@@ -356,28 +361,51 @@ func TestCostsAreFollowedTogether(t *testing.T) {
 	if r.c.linksDirty || !r.c.routesDirty {
 		t.Error("a cost that changed is not followed when it is due, or routes are computed for it")
 	}
-	change(wire.Link{To: 2, Cost: 3000}, wire.Link{To: nodes, Cost: 1000})
-	change(wire.Link{To: 2, Cost: 3000})
+	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
+	if !r.c.linksDirty {
+		t.Error("a lost link that was on no path is followed at once")
+	}
+	change(wire.Link{To: 2, Cost: 2000})
 	if r.c.linksDirty {
 		t.Error("a lost link is not followed at once")
 	}
 }
 
-// In a large mesh some cost always changes: routes by it may wait, those around a lost link do not.
+// In a large mesh some cost always changes, and some link is given up: routes by it may wait, those around a lost link do not.
 func TestLostLinksComputeSooner(t *testing.T) {
 	const nodes = 1000
 	r, change := ringed(t, nodes)
 	wait := func() time.Duration { return r.c.spfDue().Sub(r.c.spfAt) }
-	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
+	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: 3, Cost: 5000}, wire.Link{To: nodes, Cost: 1000})
 	if cost := wait(); cost < nodes*spfCalm || !r.c.routesDirty {
 		t.Errorf("a cost that changed waits %v, want %v", cost, nodes*spfCalm)
+	}
+	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
+	if spared := wait(); spared < nodes*spfCalm {
+		t.Errorf("a lost link that was on no path waits %v, want %v", spared, nodes*spfCalm)
 	}
 	change(wire.Link{To: 2, Cost: 2000})
 	if lost := wait(); lost > spfPause {
 		t.Errorf("a lost link waits %v, want %v", lost, spfPause)
 	}
 	r.pass(spfPause)
-	if r.c.routesDirty || r.c.planner.Losing() {
+	if r.c.routesDirty || r.c.pathsLost {
 		t.Error("a lost link is not in the routes after the pause")
+	}
+}
+
+// A path that was left for a better one just now may still be in use: a link of it that is lost hurries, too.
+func TestLostLinksOfFormerPathsHurry(t *testing.T) {
+	const nodes = 1000
+	r, change := ringed(t, nodes)
+	change(wire.Link{To: 2, Cost: 1001}, wire.Link{To: 3, Cost: 100}, wire.Link{To: nodes, Cost: 1000}) // the chord becomes a path only when both ends say so
+	r.c.setLinks(3, []wire.Link{{To: 1, Cost: 100}, {To: 2, Cost: 1000}, {To: 4, Cost: 1000}})
+	r.pass(2 * nodes * spfCalm)
+	if !r.c.table.Crosses(1, 3) || r.c.table.Crosses(2, 3) {
+		t.Fatal("the chord is no path")
+	}
+	r.c.setLinks(2, []wire.Link{{To: 1, Cost: 1000}})
+	if !r.c.pathsLost {
+		t.Error("a lost link of a path left just now does not hurry")
 	}
 }

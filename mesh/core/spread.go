@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/fastpubsub/fastpubsub/forward/route"
 	"github.com/fastpubsub/fastpubsub/gossip/interest"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
@@ -165,44 +164,6 @@ func (c *Core) someApart(origin wire.NodeID, apart []*peer) []*peer {
 		return cmp.Or(cmp.Compare(newsRank(origin, a.id, c.self), newsRank(origin, b.id, c.self)), byID(a, b))
 	})
 	return apart[:apartMost]
-}
-
-// followEach is how long for each node the planner may lack what has changed, unless a link is lost: in a large mesh some cost always changes, and each is
-// cheaper to follow with others. Records find their way by costs that were right a little before.
-const followEach = 50 * time.Microsecond
-
-// followDue is when the planner is to follow what has changed.
-func (c *Core) followDue() time.Time {
-	if c.linksLost {
-		return c.followedAt
-	}
-	return c.followedAt.Add(time.Duration(c.db.Len()) * followEach)
-}
-
-// followLinks brings the distances up to date, where links have changed and that is due.
-func (c *Core) followLinks(now time.Time) {
-	if c.linksDirty && !now.Before(c.followDue()) {
-		c.planner.Follow(c.db)
-		c.followed(now)
-	}
-}
-
-// followed takes note that the planner follows now.
-func (c *Core) followed(now time.Time) {
-	c.linksDirty, c.linksLost, c.followedAt, c.moved = false, false, now, true
-}
-
-// lacks reports whether a vector has not all the neighbors of another.
-func lacks(vector, other []route.Link) bool {
-	for _, l := range other {
-		for len(vector) > 0 && vector[0].To < l.To {
-			vector = vector[1:]
-		}
-		if len(vector) == 0 || vector[0].To != l.To {
-			return true
-		}
-	}
-	return false
 }
 
 // spreadEarly pushes what came before there was a path from its origin, once there is.
