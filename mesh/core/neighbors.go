@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"hash/fnv"
-	"maps"
 	"math"
 	"slices"
 	"time"
@@ -33,29 +32,21 @@ const (
 	lateWorth    = 1.5         // and so many times more is asked of a new one then
 	sparedMost   = 8           // links given up at a time
 	spareEvery   = 15 * time.Second
-	chooseSoon   = 3 * time.Second  // between the first choices, while little is known
-	chooseEarly  = 6                // of those
-	chooseRarely = 5 * time.Minute  // what the time between choices grows to: by then only what has changed is to be found
-	restAfter    = 10 * time.Second // a link that carried nothing for so long, and is as old, may be given up
-	measuredKept = 10 * time.Minute // how long it is known what a link cost that was given up
-	failsMost    = 3                // dials in a row that fail before another neighbour is chosen
-	failedKept   = 20 * time.Second // and how long the node is not chosen then; twice as long each time
-	failedMost   = 10 * time.Minute // but no longer
+	chooseSoon   = 3 * time.Second        // between the first choices, while little is known
+	chooseEarly  = 6                      // of those
+	chooseRarely = 5 * time.Minute        // what the time between choices grows to: by then only what has changed is to be found
+	chooseEach   = 600 * time.Millisecond // or so much for each node, if that is more, and then at once: all nodes' exchanges are then 7 records a second at most
+	restAfter    = 10 * time.Second       // a link that carried nothing for so long, and is as old, may be given up
+	measuredKept = 10 * time.Minute       // how long it is known what a link cost that was given up
+	failsMost    = 3                      // dials in a row that fail before another neighbour is chosen
+	failedKept   = 20 * time.Second       // and how long the node is not chosen then; twice as long each time
+	failedMost   = 10 * time.Minute       // but no longer
 	placeEvery   = 500 * time.Millisecond
 	placePause   = 30 * time.Second // between two records that tell a new place alone; twice as long after each
 	placeRarely  = 10 * time.Minute // but no longer
 	placeMoved   = 20 * time.Millisecond
 	sizeGrain    = 8 // the mesh is full again when it is smaller than the limit by one part of so many
 )
-
-// demand is how much this node sends to another.
-type demand struct {
-	rate float64 // messages a second, on average
-	last time.Time
-}
-
-// at is the rate by now.
-func (d *demand) at(now time.Time) float64 { return d.rate * math.Exp2(-now.Sub(d.last).Seconds()/10) }
 
 // Sparse reports whether the mesh is too large for links between all, so that the core needs to know of Traffic.
 func (c *Core) Sparse() bool { return c.sparse }
@@ -145,9 +136,8 @@ func (c *Core) choose(now time.Time) {
 		return
 	}
 	c.retryAt = time.Time{}
-	pause := chooseSoon << min(max(0, c.choices-chooseEarly), 10)
 	c.choices++
-	c.chooseAt = now.Add(c.jitter(min(pause, chooseRarely)))
+	c.chooseAt = now.Add(c.jitter(c.choosePause()))
 	wanted := map[wire.NodeID]bool{}
 	ranked := c.ranked(now)
 	near := c.nearest(now)
@@ -168,6 +158,15 @@ func (c *Core) choose(now time.Time) {
 	}
 	c.wanted = wanted
 	c.spareAt = now
+}
+
+// choosePause is the time between the last choice and the next.
+func (c *Core) choosePause() time.Duration {
+	pause := min(chooseSoon<<min(max(0, c.choices-1-chooseEarly), 10), chooseRarely)
+	if c.choices < choicesEarly {
+		return pause
+	}
+	return max(pause, time.Duration(c.members)*chooseEach)
 }
 
 // ranked are the members by a hash of this node and them, which for each node gives another order that stays.
@@ -358,76 +357,6 @@ func (c *Core) dropSpared(now time.Time, p *peer) {
 	urgent := c.urgent
 	c.dropLink(now, p)
 	c.urgent = urgent
-}
-
-// trafficCame notes where this node's messages go; the links there are opened at once and kept while they are used.
-func (c *Core) trafficCame(now time.Time, e Traffic) {
-	if !c.sparse {
-		return
-	}
-	c.noteFlows(now, c.demands, e.Sent)
-	c.noteFlows(now, c.sources, e.Came)
-	c.meetDemands(now)
-}
-
-// noteFlows adds to what is known of the nodes that messages go to or come from.
-func (c *Core) noteFlows(now time.Time, known map[wire.NodeID]*demand, flows []Flow) {
-	for _, f := range flows {
-		if p := c.peers[f.Peer]; p == nil || !p.member {
-			continue
-		}
-		d := known[f.Peer]
-		if d == nil {
-			d = &demand{last: now}
-			known[f.Peer] = d
-			c.wanting(now)
-		}
-		d.rate, d.last = d.at(now)+float64(f.Messages), now
-	}
-}
-
-func (c *Core) forgetDemands(now time.Time) {
-	for id, d := range c.demands {
-		if now.Sub(d.last) > demandKept {
-			delete(c.demands, id)
-			if p := c.peers[id]; p != nil {
-				p.demanded = false
-			}
-		}
-	}
-	maps.DeleteFunc(c.sources, func(_ wire.NodeID, d *demand) bool { return now.Sub(d.last) > demandKept })
-	c.meetDemands(now)
-}
-
-// meetDemands wants links to where most messages go.
-func (c *Core) meetDemands(now time.Time) {
-	type flow struct {
-		*peer
-		rate float64
-	}
-	flows := make([]flow, 0, len(c.demands))
-	for id, d := range c.demands {
-		p := c.peers[id]
-		if p == nil || !p.member {
-			continue
-		}
-		rate := d.at(now)
-		if p.demanded {
-			rate *= 2 // a link in use is not given up for one that is used little more
-		}
-		flows = append(flows, flow{p, rate})
-	}
-	slices.SortFunc(flows, func(a, b flow) int { return cmp.Or(cmp.Compare(b.rate, a.rate), byID(a.peer, b.peer)) })
-	for i, f := range flows {
-		demanded := i < demandLinks && now.Compare(f.failedUntil) >= 0
-		if demanded && !f.demanded && f.link == 0 {
-			f.dialFresh(now)
-		}
-		f.demanded = demanded
-		if demanded && f.link != 0 {
-			c.tellNeed(f.peer, true)
-		}
-	}
 }
 
 // unchoose gives up a node as a neighbour of choice; another is chosen soon.

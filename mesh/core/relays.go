@@ -9,9 +9,9 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
-// How a node in a larger mesh looks for relays: nodes to which it has no link, and a link to which would make the way to where its messages go shorter.
+// How a node in a larger mesh looks for relays: nodes to which it has no link, and a link to which would make the way shorter to where its messages go, or from where they come.
 const (
-	relayFlows  = 16   // destinations looked at, those of most messages
+	relayFlows  = 16   // goals: nodes that most messages go to or come from
 	relayGain   = 20   // a way must be shorter by one part of so many
 	relayLeast  = 1000 // and by so many µs
 	relayPings  = 8    // nodes measured at a time
@@ -37,6 +37,10 @@ func (c *Core) seekRelays(now time.Time) {
 	goals := c.goals(now)
 	measured, guessed := c.promising(now, goals)
 	c.try(now, goals, measured)
+	guessed = slices.DeleteFunc(guessed, func(x promise) bool { // what is on trial by now promises more
+		x.weigh(goals)
+		return x.share <= 0
+	})
 	pings := inTurn(guessed)
 	pings = pings[:min(len(pings), relayPings)]
 	for _, p := range pings {
@@ -62,10 +66,13 @@ func (c *Core) endTrials(now time.Time) {
 			continue
 		}
 		delete(c.relays, id)
-		if p != nil {
-			p.relay = false
+		if p == nil {
+			continue
 		}
-		c.spareAt = now
+		p.relay = false
+		if !p.used.After(p.opened) {
+			c.spareAt = now
+		}
 	}
 }
 
@@ -113,7 +120,7 @@ type promise struct {
 	cost  uint32             // of the link there
 	rest  [relayFlows]uint32 // from there to each goal; the greatest number where it leads nowhere
 	goal  int                // where it saves the greatest share
-	share float64            // of what the way there costs now
+	share float64            // of what a way there must cost less than
 }
 
 // promising are the nodes without a link that seem to lead to a goal by a shorter way: those whose distance was measured, and those where it is guessed.
@@ -133,15 +140,7 @@ func (c *Core) promising(now time.Time, goals []goal) (measured, guessed []promi
 		default:
 			continue
 		}
-		for k, g := range goals {
-			x.rest[k] = math.MaxUint32
-			if x.cost >= g.most {
-				continue
-			}
-			if rest, ok := c.planner.Between(g.id, p.id); ok {
-				x.rest[k] = rest
-			}
-		}
+		c.expect(&x, goals)
 		if x.weigh(goals); x.share <= 0 {
 			continue
 		}
@@ -154,11 +153,38 @@ func (c *Core) promising(now time.Time, goals []goal) (measured, guessed []promi
 	return measured, guessed
 }
 
+// expect finds what it costs from there to each goal.
+func (c *Core) expect(x *promise, goals []goal) {
+	for k, g := range goals {
+		x.rest[k] = math.MaxUint32
+		if x.cost >= g.most {
+			continue
+		}
+		if rest, ok := c.planner.Between(g.id, x.id); ok {
+			x.rest[k] = rest
+		}
+	}
+}
+
+// saves reports whether the k-th goal is reached at less cost.
+func (x *promise) saves(goals []goal, k int) bool {
+	return x.cost < goals[k].most && x.rest[k] < goals[k].most-x.cost
+}
+
+// meet asks of others that they lead to the goals at less cost still.
+func (x *promise) meet(goals []goal) {
+	for k := range goals {
+		if x.saves(goals, k) {
+			goals[k].most = min(goals[k].most, worthwhile(x.cost+x.rest[k]))
+		}
+	}
+}
+
 // weigh finds where a promise saves most.
 func (x *promise) weigh(goals []goal) {
 	x.share = 0
 	for k, g := range goals {
-		if x.cost < g.most && x.rest[k] < g.most-x.cost {
+		if x.saves(goals, k) {
 			if share := float64(g.most-x.cost-x.rest[k]) / float64(g.most); share > x.share {
 				x.goal, x.share = k, share
 			}
@@ -168,6 +194,13 @@ func (x *promise) weigh(goals []goal) {
 
 // try has links opened to nodes that lead to goals by shorter ways, as far as is known, each to where those before it do not.
 func (c *Core) try(now time.Time, goals []goal, measured []promise) {
+	for id := range c.relays {
+		if p := c.peers[id]; p != nil && (p.up || p.known(now)) {
+			x := promise{peer: p, cost: c.estimate(now, wire.Place{}, p)}
+			c.expect(&x, goals)
+			x.meet(goals)
+		}
+	}
 	for len(c.relays) < relayLinks {
 		best := -1
 		for i := range measured {
@@ -184,11 +217,7 @@ func (c *Core) try(now time.Time, goals []goal, measured []promise) {
 		c.relays[x.id] = now.Add(relayTrial)
 		x.relay = true
 		x.dialFresh(now)
-		for k := range goals {
-			if x.rest[k] != math.MaxUint32 {
-				goals[k].most = min(goals[k].most, worthwhile(x.cost+x.rest[k]))
-			}
-		}
+		x.meet(goals)
 		measured = slices.Delete(measured, best, best+1)
 	}
 }
@@ -228,7 +257,7 @@ func (c *Core) pinged(now time.Time, e Pinged) {
 	p.measured, p.measuredAt = uint32((e.RTT/2+c.hop)/time.Microsecond), now
 }
 
-// wanting notes that messages go to a node to which they did not before.
+// wanting notes that messages go to a node, or come from one, as they did not before.
 func (c *Core) wanting(now time.Time) {
 	if soon := now.Add(c.jitter(relaySoon)); c.relayAt.IsZero() || soon.Before(c.relayAt) {
 		c.relayAt = soon
