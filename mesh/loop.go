@@ -46,10 +46,7 @@ func (n *Node) loop(ctx context.Context, stop context.CancelCauseFunc) {
 			}
 			batch = n.activities(batch)
 			polled = now
-			if n.core.Sparse() && now.Sub(counted) >= countFlows {
-				batch = append(batch, n.traffic())
-				counted = now
-			}
+			batch = n.flows(now, &counted, batch)
 		}
 		for _, effect := range n.step(now, batch) {
 			n.carryOut(effect, stop)
@@ -122,6 +119,21 @@ func (n *Node) activities(batch []core.Event) []core.Event {
 
 // countFlows is how often it is looked where messages go and come from, in a mesh too large for links to all.
 const countFlows = time.Second
+
+// flows adds where messages went and came from, once each countFlows. What was counted before the mesh was too large for links to all is no second's.
+func (n *Node) flows(now time.Time, counted *time.Time, batch []core.Event) []core.Event {
+	switch {
+	case !n.core.Sparse():
+		*counted = time.Time{}
+	case counted.IsZero():
+		n.traffic()
+		*counted = now
+	case now.Sub(*counted) >= countFlows:
+		batch = append(batch, n.traffic())
+		*counted = now
+	}
+	return batch
+}
 
 // traffic is where messages went of late, and where they came from.
 func (n *Node) traffic() core.Traffic {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -239,10 +240,15 @@ func (c *nodeCommand) fits(secret *trust.Secret) error {
 		return err
 	}
 	if c.AdvertiseWS != "" {
-		if host, port, err := hostPort("--advertise-ws", c.AdvertiseWS); err != nil {
+		host, port, err := hostPort("--advertise-ws", c.AdvertiseWS)
+		if err != nil {
 			return err
-		} else if host == "" || port == 0 {
+		}
+		if ip, err := netip.ParseAddr(host); host == "" || port == 0 || err == nil && ip.IsUnspecified() {
 			return fmt.Errorf("--advertise-ws %q: clients need a host and a port", c.AdvertiseWS)
+		}
+		if !strings.HasSuffix(c.AdvertiseWS, ":"+strconv.Itoa(port)) { // clients of many kinds do not know services by name
+			return fmt.Errorf("--advertise-ws %q: want a port number", c.AdvertiseWS)
 		}
 	}
 	if c.FullMesh < 1 {

@@ -52,6 +52,8 @@ type reporter struct {
 	last *state // as seen at the last look; nil: nobody was reading
 	told *state // at the last report
 	due  time.Time
+
+	first bool // the next report is the first to who reads now
 }
 
 // look sees whether there is something to tell, and somebody to tell it to.
@@ -71,7 +73,8 @@ func (r *reporter) look(at time.Time) *Report {
 	}
 	members := len(now.view.Members) + 1
 	if r.last == nil { // rates and events need two
-		r.last, r.told, r.due = now, now, at.Add(rand.N(shared(members, firstMost)-everyLeast+1)) // who has just begun to read does not get all nodes' reports at once
+		r.last, r.told, r.first = now, now, true
+		r.due = at.Add(rand.N(shared(members, firstMost) - everyLeast + 1)) // who has just begun to read does not get all nodes' reports at once
 		return nil
 	}
 	happened := events(&r.last.view, &now.view)
@@ -80,6 +83,10 @@ func (r *reporter) look(at time.Time) *Report {
 		return nil
 	}
 	report := compose(r.told, now, happened)
-	r.told, r.due = now, at.Add(Every(members)-lookEvery/2)
+	next := Every(members) - lookEvery/2
+	if r.first {
+		next = next/2 + rand.N(next) // the first ones came close together
+	}
+	r.told, r.due, r.first = now, at.Add(next), false
 	return &report
 }
