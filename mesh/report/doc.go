@@ -10,7 +10,7 @@
 //
 // A node looks four times a second whether any node has subscribers for its channel, which costs a lookup of microseconds. If not, nothing is collected. If so, a report
 // goes soon after the first look and every Every from then on, and at once, but no more than four times a second, when a link went down or came up, a node joined or left, or a route changed. Every is a second,
-// and grows with the mesh so that a reader gets reportsMost of them a second on average; firstMost while each node tells for the first time.
+// and grows with the mesh so that a reader gets reportsMost of them a second on average; firstMost while each node tells for the first time; the second report comes half an Every to one and a half after that, which spreads them.
 //
 // # Bounds
 //

@@ -242,6 +242,34 @@ func TestReportFits(t *testing.T) {
 	})
 }
 
+// The first reports of a large mesh come close together; those after them are spread over the whole time between two.
+func TestReportsSpread(t *testing.T) {
+	const members = 95
+	every := Every(members + 1)
+	quarters := [4]int{}
+	for range 200 {
+		n := &node{wanted: true, view: core.View{Members: make([]core.MemberView, members)}}
+		for i := range n.view.Members {
+			n.view.Members[i] = member(wire.NodeID(i + 8))
+		}
+		r := reporter{cfg: Config{Node: n, Clients: func() (int64, uint64) { return 0, 0 }}, name: Channel(7)}
+		began := time.Now()
+		for at, came := began, 0; came < 2; at = at.Add(lookEvery) {
+			if r.look(at) == nil {
+				continue
+			}
+			if came++; came == 2 {
+				quarters[int(at.Sub(began)*4/every)%4]++
+			}
+		}
+	}
+	for i, count := range quarters {
+		if count < 20 {
+			t.Errorf("%d of 200 second reports in quarter %d of the time between two", count, i)
+		}
+	}
+}
+
 // A reader of a large mesh gets a bounded number of reports a second, more of them at first.
 func TestReportsArePaced(t *testing.T) {
 	for _, test := range []struct {

@@ -84,7 +84,7 @@ func (r *reporter) look(at time.Time) *Report {
 	}
 	report := compose(r.told, now, happened)
 	next := Every(members) - lookEvery/2
-	if r.first {
+	if r.first && Every(members) > shared(members, firstMost) {
 		next = next/2 + rand.N(next) // the first ones came close together
 	}
 	r.told, r.due, r.first = now, at.Add(next), false

@@ -1,4 +1,4 @@
-// Package scale runs whole meshes of up to thousands of nodes in virtual time and on one goroutine: the control plane of real nodes (mesh/core, with latency,
+// Package scale runs whole meshes of up to thousands of nodes in virtual time, without a goroutine of a node's own: the control plane of real nodes (mesh/core, with latency,
 // forward/route and gossip/interest under it) on a model of what surrounds it there: links that open, lose and delay; SWIM with its probes, suspicion, rumours and push/pull;
 // frames that queue behind each other. What is random follows from a seed, so a run can be repeated exactly.
 //
