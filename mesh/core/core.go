@@ -16,7 +16,7 @@ import (
 const (
 	spfPause      = 50 * time.Millisecond   // least time between two route computations
 	spfEach       = 20 * time.Microsecond   // or so much for each node, if that is more: ten times what one takes (route.BenchmarkLinkChange)
-	spfCalm       = 200 * time.Microsecond  // or so much, where no link was lost since: in a large mesh some cost always changes
+	spfCalm       = 200 * time.Microsecond  // or so much, where nothing made its own paths worse: in a large mesh some cost always changes
 	politeness    = 2500 * time.Millisecond // how long the larger ID leaves the dialling to the smaller: a dial and its answer on the longest paths
 	dialFirst     = 500 * time.Millisecond  // pause after a first failed dial
 	dialMost      = 8 * time.Second
@@ -82,8 +82,8 @@ type Core struct {
 	vector       []wire.Link                // links as last advertised
 	routesDirty  bool
 	linksDirty   bool // the planner does not know yet of some change of the database
-	linksLost    bool // nor of one that is gone and was on this node's paths
-	pathsLost    bool // the routes published do not take that into account yet
+	pathWorse    bool // nor of one that is gone or dearer, and was on this node's paths
+	routesWorse  bool // the routes published do not take that into account yet
 	followedAt   time.Time
 	moved        bool // it has learnt of one since records that came early were looked at
 	usableDirty  bool

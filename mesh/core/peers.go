@@ -130,7 +130,7 @@ func (c *Core) activate(p *peer) {
 // deactivate takes a node out of routes and interest. Its records stay for a while: it may come back.
 func (c *Core) deactivate(p *peer) {
 	if c.db.Remove(p.id) {
-		c.routesDirty, c.linksDirty, c.linksLost, c.pathsLost = true, true, true, true
+		c.routesDirty, c.linksDirty, c.pathWorse, c.routesWorse = true, true, true, true
 	}
 	c.index.Remove(p.id)
 	p.reached = false

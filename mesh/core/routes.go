@@ -11,11 +11,11 @@ import (
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
-// spfDue is when routes may be computed again: computing is to take a small share of the time, however many nodes there are. Links that are lost wait
-// least (compare RFC 8405, where the first changes after a calm do).
+// spfDue is when routes may be computed again: computing is to take a small share of the time, however many nodes there are. What makes this node's own
+// paths worse waits least (compare RFC 8405, where the first changes after a calm do).
 func (c *Core) spfDue() time.Time {
 	each := spfCalm
-	if c.pathsLost {
+	if c.routesWorse {
 		each = spfEach
 	}
 	return c.spfAt.Add(max(spfPause, time.Duration(c.db.Len())*each))
@@ -30,7 +30,7 @@ func (c *Core) computeRoutes(now time.Time) {
 		before := c.table
 		c.followed(now)
 		c.table = c.planner.Compute(c.db)
-		c.routesDirty, c.pathsLost = false, false
+		c.routesDirty, c.routesWorse = false, false
 		if c.table != before {
 			c.spfAt, c.usableDirty = now, true
 			c.computations++
@@ -145,22 +145,22 @@ func (c *Core) setLinks(origin wire.NodeID, links []wire.Link) {
 	before := c.db.Links(origin)
 	if c.db.Set(origin, out) {
 		c.routesDirty, c.linksDirty = true, true
-		for to := range lacking(c.db.Links(origin), before) {
+		for to := range worsened(before, c.db.Links(origin)) {
 			if c.needs(route.PairOf(origin, to)) {
-				c.linksLost, c.pathsLost = true, true
+				c.pathWorse, c.routesWorse = true, true
 				break
 			}
 		}
 	}
 }
 
-// followEach is how long for each node the planner may lack what has changed, unless a link of this node's paths is lost: in a large mesh some cost always
+// followEach is how long for each node the planner may lack what has changed, unless a link of this node's paths got worse: in a large mesh some cost always
 // changes, some link is always given up, and each is cheaper to follow with others. Records find their way by costs that were right a little before.
 const followEach = 50 * time.Microsecond
 
 // followDue is when the planner is to follow what has changed.
 func (c *Core) followDue() time.Time {
-	if c.linksLost {
+	if c.pathWorse {
 		return c.followedAt
 	}
 	return c.followedAt.Add(time.Duration(c.db.Len()) * followEach)
@@ -176,17 +176,17 @@ func (c *Core) followLinks(now time.Time) {
 
 // followed takes note that the planner follows now.
 func (c *Core) followed(now time.Time) {
-	c.linksDirty, c.linksLost, c.followedAt, c.moved = false, false, now, true
+	c.linksDirty, c.pathWorse, c.followedAt, c.moved = false, false, now, true
 }
 
-// lacking yields the neighbors in another vector that are not in this one.
-func lacking(vector, other []route.Link) iter.Seq[wire.NodeID] {
+// worsened yields the neighbours to which a vector has no link any more, or a dearer one.
+func worsened(before, now []route.Link) iter.Seq[wire.NodeID] {
 	return func(yield func(wire.NodeID) bool) {
-		for _, l := range other {
-			for len(vector) > 0 && vector[0].To < l.To {
-				vector = vector[1:]
+		for _, l := range before {
+			for len(now) > 0 && now[0].To < l.To {
+				now = now[1:]
 			}
-			if (len(vector) == 0 || vector[0].To != l.To) && !yield(l.To) {
+			if worse := len(now) == 0 || now[0].To != l.To || now[0].Cost > l.Cost; worse && !yield(l.To) {
 				return
 			}
 		}

@@ -349,48 +349,49 @@ func ringed(t *testing.T, nodes wire.NodeID) (r *rig, change func(links ...wire.
 	return r, change
 }
 
-// Costs that change are followed together, and so are links gone that were on no path; one that was, at once.
-func TestCostsAreFollowedTogether(t *testing.T) {
-	const nodes = 1000
-	r, change := ringed(t, nodes)
-	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: 3, Cost: 5000}, wire.Link{To: nodes, Cost: 1000})
-	if !r.c.linksDirty {
-		t.Error("a cost that changed is followed at once")
-	}
-	r.pass(r.c.followDue().Sub(r.now))
-	if r.c.linksDirty || !r.c.routesDirty {
-		t.Error("a cost that changed is not followed when it is due, or routes are computed for it")
-	}
-	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
-	if !r.c.linksDirty {
-		t.Error("a lost link that was on no path is followed at once")
-	}
-	change(wire.Link{To: 2, Cost: 2000})
-	if r.c.linksDirty {
-		t.Error("a lost link is not followed at once")
+// hurries are changes of the ring's first node, and whether they make paths of this one worse.
+var hurries = []struct {
+	what  string
+	links []wire.Link
+	hurry bool
+}{
+	{"a link on no path costs more", []wire.Link{{To: 2, Cost: 1001}, {To: 3, Cost: 6000}, {To: 1000, Cost: 1000}}, false},
+	{"a link on a path costs less", []wire.Link{{To: 2, Cost: 901}, {To: 3, Cost: 5000}, {To: 1000, Cost: 1000}}, false},
+	{"a link on no path is gone", []wire.Link{{To: 2, Cost: 1001}, {To: 1000, Cost: 1000}}, false},
+	{"a link on a path costs more", []wire.Link{{To: 2, Cost: 2000}, {To: 3, Cost: 5000}, {To: 1000, Cost: 1000}}, true},
+	{"a link on a path is gone", []wire.Link{{To: 2, Cost: 1001}, {To: 3, Cost: 5000}}, true},
+}
+
+// What makes no path worse is followed together with more, and what does, at once.
+func TestChangesAreFollowedTogether(t *testing.T) {
+	for _, x := range hurries {
+		r, change := ringed(t, 1000)
+		change(x.links...)
+		if r.c.linksDirty == x.hurry {
+			t.Errorf("%s: followed at once is %v", x.what, !r.c.linksDirty)
+		}
+		if !x.hurry {
+			r.pass(r.c.followDue().Sub(r.now))
+		}
+		if r.c.linksDirty || !r.c.routesDirty {
+			t.Errorf("%s: not followed when it is due, or routes are computed for it", x.what)
+		}
 	}
 }
 
-// In a large mesh some cost always changes, and some link is given up: routes by it may wait, those around a lost link do not.
-func TestLostLinksComputeSooner(t *testing.T) {
-	const nodes = 1000
-	r, change := ringed(t, nodes)
-	wait := func() time.Duration { return r.c.spfDue().Sub(r.c.spfAt) }
-	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: 3, Cost: 5000}, wire.Link{To: nodes, Cost: 1000})
-	if cost := wait(); cost < nodes*spfCalm || !r.c.routesDirty {
-		t.Errorf("a cost that changed waits %v, want %v", cost, nodes*spfCalm)
-	}
-	change(wire.Link{To: 2, Cost: 2000}, wire.Link{To: nodes, Cost: 1000})
-	if spared := wait(); spared < nodes*spfCalm {
-		t.Errorf("a lost link that was on no path waits %v, want %v", spared, nodes*spfCalm)
-	}
-	change(wire.Link{To: 2, Cost: 2000})
-	if lost := wait(); lost > spfPause {
-		t.Errorf("a lost link waits %v, want %v", lost, spfPause)
-	}
-	r.pass(spfPause)
-	if r.c.routesDirty || r.c.pathsLost {
-		t.Error("a lost link is not in the routes after the pause")
+// In a large mesh some cost always changes, and some link is given up: routes by it may wait, those around a link that is lost or dearer do not.
+func TestWorsePathsComputeSooner(t *testing.T) {
+	for _, x := range hurries {
+		r, change := ringed(t, 1000)
+		change(x.links...)
+		wait := r.c.spfDue().Sub(r.c.spfAt)
+		if x.hurry && wait > spfPause || !x.hurry && wait < 1000*spfCalm || !r.c.routesDirty {
+			t.Errorf("%s: routes wait %v", x.what, wait)
+		}
+		r.pass(wait)
+		if r.c.routesDirty || r.c.routesWorse {
+			t.Errorf("%s: it is not in the routes after that", x.what)
+		}
 	}
 }
 
@@ -405,7 +406,7 @@ func TestLostLinksOfFormerPathsHurry(t *testing.T) {
 		t.Fatal("the chord is no path")
 	}
 	r.c.setLinks(2, []wire.Link{{To: 1, Cost: 1000}})
-	if !r.c.pathsLost {
+	if !r.c.routesWorse {
 		t.Error("a lost link of a path left just now does not hurry")
 	}
 }

@@ -35,6 +35,7 @@ type Row struct {
 	Join         Spread  // until a new node and all others have routes to each other
 	Down         Spread  // from the cut of a link in use until a node routes around it
 	Slow         Spread  // from the slowing down of a link in use until a node routes by it
+	SlowTold     Spread  // of that, since an end of the link told it: which it cannot before an echo has come back late
 	Window       Spread  // from a subscription until a node sends what it is for to its node
 	Idle, Loaded Usage
 	Busy         Usage         // with traffic, as in Stretch
@@ -270,11 +271,16 @@ func (r *trial) changes() {
 		a, b := r.used()
 		x := r.w.WatchLinks(a, b)
 		r.w.Slow(a, b, slowed(r.w.delay(a, b)))
+		before := len(r.row.Slow)
 		r.follow(x, &r.row.Slow, 10*time.Second)
+		for _, took := range r.row.Slow[before:] {
+			r.row.SlowTold = append(r.row.SlowTold, took-x.Since())
+		}
 		r.w.Slow(a, b, 0)
 		r.w.Run(time.Second)
 	}
 	slices.Sort(r.row.Slow)
+	slices.Sort(r.row.SlowTold)
 }
 
 func slowed(delay time.Duration) time.Duration { return delay + max(trialSlowBy, delay/2) }

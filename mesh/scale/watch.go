@@ -52,6 +52,16 @@ func (w *World) WatchInterest(origin int) *Watch { return w.watchFor(wire.Record
 // Done reports whether all nodes that lived at its beginning go by it.
 func (x *Watch) Done() bool { return x.left == 0 }
 
+// Since is how long after the beginning the first of the origins told it; 0 if none has.
+func (x *Watch) Since() (since time.Duration) {
+	for _, at := range x.Told {
+		if told := at - x.Began; at != 0 && (since == 0 || told < since) {
+			since = told
+		}
+	}
+	return since
+}
+
 // End no longer follows it.
 func (x *Watch) End() {
 	for i, other := range x.w.watch {

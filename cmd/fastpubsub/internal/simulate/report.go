@@ -12,14 +12,14 @@ import (
 
 // printGrowth prints the table, one row a size, and the exponents.
 func printGrowth(out io.Writer, rows []scale.Row, fits []fit) {
-	fmt.Fprintln(out, "per node; times in ms from the change until a node goes by it (join: until all have routes to each other), bytes sent, idle / with traffic / under load")
+	fmt.Fprintln(out, "per node; times in ms from the change until a node goes by it (join: until all have routes to each other; told: since an end of the slow link said so), bytes sent, idle / with traffic / under load")
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "NODES\tLINKS\tJOIN\tDOWN 50\t99\tMAX\tSLOW 50\t99\tWINDOW 50\t99\tPATH MAX\tkB/s IDLE\tBUSY\tLOAD\tMOST\tCPU ms/s\tBUSY\tLOAD\tMB\tSPF ms\tCHANGE\tSTRETCH\t99\tSLOWER %\t")
+	fmt.Fprintln(w, "NODES\tLINKS\tJOIN\tDOWN 50\t99\tMAX\tSLOW 50\t99\tTOLD 99\tWINDOW 50\t99\tPATH MAX\tkB/s IDLE\tBUSY\tLOAD\tMOST\tCPU ms/s\tBUSY\tLOAD\tMB\tSPF ms\tCHANGE\tSTRETCH\t99\tSLOWER %\t")
 	for i := range rows {
 		r := &rows[i]
 		cells := []string{
 			fmt.Sprint(r.Nodes), fmt.Sprintf("%.1f", r.Links), ms(r.Join.At(0.5)),
-			ms(r.Down.At(0.5)), ms(r.Down.At(0.99)), ms(r.Down.At(1)), ms(r.Slow.At(0.5)), ms(r.Slow.At(0.99)),
+			ms(r.Down.At(0.5)), ms(r.Down.At(0.99)), ms(r.Down.At(1)), ms(r.Slow.At(0.5)), ms(r.Slow.At(0.99)), ms(r.SlowTold.At(0.99)),
 			ms(r.Window.At(0.5)), ms(r.Window.At(0.99)), ms(r.Stretch.Longest),
 			kb(r.Idle.Bytes), kb(r.Busy.Bytes), kb(r.Loaded.Bytes), kb(r.Loaded.Most),
 			fmt.Sprintf("%.2f", r.Idle.CPU), fmt.Sprintf("%.2f", r.Busy.CPU), fmt.Sprintf("%.1f", r.Loaded.CPU),
@@ -35,7 +35,11 @@ func printGrowth(out io.Writer, rows []scale.Row, fits []fit) {
 	}
 	var parts []string
 	for _, f := range fits {
-		parts = append(parts, fmt.Sprintf("%s N^%.2f", f.Name, f.Exponent))
+		part := fmt.Sprintf("%s N^%.2f", f.Name, f.Exponent)
+		if f.From != fits[0].From || f.To != fits[0].To {
+			part += fmt.Sprintf(" (%d to %d)", f.From, f.To)
+		}
+		parts = append(parts, part)
 	}
 	fmt.Fprintf(out, "\ngrowth from %d to %d nodes: %s\n", fits[0].From, fits[0].To, strings.Join(parts, ", "))
 }
