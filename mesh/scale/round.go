@@ -41,7 +41,7 @@ func (n *node) wake(at time.Duration) {
 	if r == nil {
 		r = new(round)
 		n.rounds[at] = r
-		n.After(at-n.now, func() { n.World.step(r) })
+		n.After(at-n.now, func() { n.step(r) })
 	}
 	r.steps = append(r.steps, &step{node: n, run: n.run})
 }
