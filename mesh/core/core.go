@@ -67,6 +67,8 @@ type Core struct {
 	near             map[wire.NodeID]bool    // those of them that were chosen for being near
 	demands, sources map[wire.NodeID]*demand // the nodes that most messages go to, and those that they come from
 	choices          int                     // made so far
+	came             int                     // nodes that came, or came back, since the last
+	lastRank         uint64                  // of the random neighbours, the greatest
 	chooseAt         time.Time
 	relays           map[wire.NodeID]time.Time // links on trial, to nodes that may be relays to there, and until when
 	relayAt          time.Time

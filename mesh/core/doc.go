@@ -15,7 +15,7 @@
 // messages go to, as Traffic says, while they do (demandLinks). For these, and for those that most messages come from, it looks for relays, too: nodes that by their places, which may err by half, would make the way
 // there shorter are measured, and linked to for a while if they do (relays.go); routes take them if they are as good as that, and use keeps a link.
 // How far a node is tells the link to it where there is or was one, or a measurement, else the lesser of what its network coordinate and the paths known let expect.
-// Coordinates (latency.Coordinate) ride in links records. Choices come every few seconds at first and ever more rarely as they settle; after some, the more rarely the larger the mesh is (choosePause): everybody gets records of each exchange. A node tells the far end of a link whether it needs it (KindNeed); one that neither end needs is closed. So a node has about
+// Coordinates (latency.Coordinate) ride in links records. Choices come every few seconds at first and ever more rarely as they settle; after some, the more rarely the larger the mesh is (choosePause): everybody gets records of each exchange. When a mesh that was in pieces becomes one again, links to the random neighbours that come back are opened at once (cameBack). A node tells the far end of a link whether it needs it (KindNeed); one that neither end needs is closed. So a node has about
 // twice as many links as it chooses, besides those for traffic, and what it measures does not grow with the mesh.
 //
 // # How a record spreads

@@ -45,6 +45,8 @@ const (
 	placePause   = 30 * time.Second // between two records that tell a new place alone; twice as long after each
 	placeRarely  = 10 * time.Minute // but no longer
 	placeMoved   = 20 * time.Millisecond
+	returnsAgain = 4 // choices that are made again as the early ones are, where more than one part of returnsShare of the mesh has come or come back since the last
+	returnsShare = 8
 	sizeGrain    = 8 // the mesh is full again when it is smaller than the limit by one part of so many
 )
 
@@ -158,6 +160,26 @@ func (c *Core) choose(now time.Time) {
 	}
 	c.wanted = wanted
 	c.spareAt = now
+	c.came, c.lastRank = 0, math.MaxUint64
+	if len(ranked) >= randomLinks {
+		c.lastRank = pairRank(c.self, ranked[randomLinks-1].id)
+	}
+}
+
+// cameBack sees to it that a mesh that was in pieces becomes one again, and a good one: those of this node's random neighbours that come back have links at
+// once, and where many come, near ones are chosen as if it had just begun.
+func (c *Core) cameBack(now time.Time, p *peer) {
+	if !c.sparse || c.choices < choicesEarly {
+		return
+	}
+	if c.came++; c.came > c.members/returnsShare {
+		c.choices, c.came = choicesEarly-returnsAgain, 0
+		c.chooseBy(now, chooseSoon)
+	}
+	if pairRank(c.self, p.id) <= c.lastRank {
+		c.wanted[p.id] = true // besides those that took their places, until the next choice
+		p.dialFresh(now)
+	}
 }
 
 // choosePause is the time between the last choice and the next.

@@ -320,3 +320,89 @@ func TestLateChoicesAskMore(t *testing.T) {
 		t.Errorf("of 300 newcomers %d are chosen early, %d late", early, late)
 	}
 }
+
+// gone has nodes die, and what they were linked by; back has them come back.
+func (g *globe) gone(ids ...wire.NodeID) {
+	for _, id := range ids {
+		g.step(MemberDown{ID: id, Boot: 1}, LinkClosed{Peer: id, Link: g.opened[id]})
+	}
+}
+
+func (g *globe) back(ids ...wire.NodeID) {
+	for _, id := range ids {
+		g.step(MemberUp{Meta: wire.Meta{ID: id, Boot: 1}, Addr: addrOf(slices.Index(g.nodes, id))})
+	}
+}
+
+// A mesh that was in pieces becomes one again: of the nodes that come back, those that are this one's random neighbours have links at once, long before its next choice.
+func TestRandomNeighboursComeBack(t *testing.T) {
+	g := newGlobe(t, 300)
+	g.pass(3 * time.Minute)
+	var random, other []wire.NodeID
+	for i, p := range g.c.ranked(g.now) {
+		if i < randomLinks {
+			random = append(random, p.id)
+		}
+	}
+	for _, id := range g.nodes {
+		if !g.c.wanted[id] && len(other) < 10 {
+			other = append(other, id)
+		}
+	}
+	group := append(slices.Clone(random), other...)
+	g.gone(group...)
+	g.pass(30 * time.Second)
+	g.dialled = nil
+	if next := g.c.chooseAt.Sub(g.now); next < time.Minute {
+		t.Fatalf("the next choice comes in %v", next)
+	}
+	g.back(group...)
+	for _, id := range random {
+		if !slices.Contains(g.dialled, id) {
+			t.Errorf("no link to random neighbour %d", id)
+		}
+	}
+	for _, id := range other {
+		if slices.Contains(g.dialled, id) {
+			t.Errorf("a link to %d, which is none", id)
+		}
+	}
+	if next := g.c.chooseAt.Sub(g.now); next < 30*time.Second {
+		t.Errorf("few came back, and the next choice comes in %v", next)
+	}
+}
+
+// Where a good part of a mesh comes back, neighbours are chosen as when all began.
+func TestManyComeBack(t *testing.T) {
+	g := newGlobe(t, 300)
+	g.pass(3 * time.Minute)
+	half := g.nodes[:len(g.nodes)/2]
+	var near []wire.NodeID
+	for _, id := range half {
+		if g.c.near[id] {
+			near = append(near, id)
+		}
+	}
+	if len(near) < 3 {
+		t.Fatalf("%d of the near neighbours in one half", len(near))
+	}
+	g.gone(half...)
+	g.pass(time.Minute)
+	g.back(half...)
+	if next := g.c.chooseAt.Sub(g.now); next > 2*chooseSoon {
+		t.Errorf("the next choice comes in %v", next)
+	}
+	g.pass(30 * time.Second)
+	again := 0
+	for _, id := range near {
+		if g.c.near[id] {
+			again++
+		}
+	}
+	if 2*again < len(near) { // one that is a little nearer than who took its place is not taken back
+		t.Errorf("%d of %d near neighbours are such again", again, len(near))
+	}
+	if next := g.c.chooseAt.Sub(g.now); next < 30*time.Second {
+		t.Errorf("the next choice comes in %v still", next)
+	}
+}

@@ -78,13 +78,17 @@ func (c *Core) memberUp(now time.Time, e MemberUp) {
 	if !fresh {
 		return
 	}
-	if !p.member {
+	came := !p.member // else it is another run
+	if came {
 		c.members++
 	}
 	p.member = true
 	p.knows, p.asked = 0, 0
 	p.dialWait, p.fails, p.failedUntil, p.failures = 0, 0, time.Time{}, 0
 	p.dialAt = c.dialFrom(now, p)
+	if came {
+		c.cameBack(now, p)
+	}
 	c.do(Notice{What: "member joined", Peer: p.id, Text: p.meta.Name})
 	c.usableDirty, c.bootsDirty, c.readyDirty = true, true, true // the data plane is to know the run
 	if !wasActive {
