@@ -25,7 +25,7 @@ type Outcome struct {
 	What    string
 	Nodes   int
 	Settled time.Duration // until all nodes had routes to each other and knew each other's interest, once it was over
-	Each    Spread        // until that held for each of the nodes that came, since it did
+	Each    Spread        // until that held for each of the nodes that came, since it did, towards those that had not just come
 	Reached float64       // share of pairs of living nodes between which messages could go, on average over the storm
 	Bytes   float64       // control bytes per node and second during the storm and until it was settled
 	Most    float64       // by the node that sent most
@@ -73,7 +73,7 @@ func (s *storm) look(d time.Duration) {
 		s.looks++
 		s.out.Reached += s.w.reached(s.rnd)
 		for i, since := range s.pending {
-			if s.w.Alive(i) && s.w.met(i) {
+			if s.w.Alive(i) && s.w.met(i, s.pending) {
 				s.out.Each = append(s.out.Each, s.w.now-since)
 				delete(s.pending, i)
 			}

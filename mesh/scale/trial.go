@@ -8,6 +8,7 @@ import (
 
 	"github.com/fastpubsub/fastpubsub/forward/route"
 	"github.com/fastpubsub/fastpubsub/latency"
+	"github.com/fastpubsub/fastpubsub/mesh/core"
 	"github.com/fastpubsub/fastpubsub/mesh/wire"
 )
 
@@ -209,7 +210,7 @@ func (r *trial) joins() {
 		i, seed := r.Nodes+k, r.rnd.IntN(r.Nodes)
 		began := r.w.now
 		r.w.Start(i, seed)
-		for r.w.now-began < time.Minute && !r.w.met(i) {
+		for r.w.now-began < time.Minute && !r.w.met(i, nil) {
 			r.w.Run(20 * time.Millisecond)
 		}
 		r.row.Join = append(r.row.Join, r.w.now-began)
@@ -218,25 +219,26 @@ func (r *trial) joins() {
 	slices.Sort(r.row.Join)
 }
 
-// met reports whether a node has routes to all others, knows their interest, and they have routes to it.
-func (w *World) met(i int) bool {
-	n, alive := w.nodes[i], 0
-	for _, m := range w.nodes {
-		if !m.alive {
+// met reports whether a node has routes to all others, knows their interest, and they have routes to it; but for those that are coming themselves.
+func (w *World) met(i int, coming map[int]time.Duration) bool {
+	n := w.nodes[i]
+	if n.table == nil {
+		return false
+	}
+	for j, m := range w.nodes {
+		if _, comes := coming[j]; comes || !m.alive || m == n {
 			continue
 		}
-		alive++
-		if m == n {
-			continue
-		}
-		if m.table == nil {
+		if m.table == nil || n.core.Held(core.RecordKey{Origin: m.id, Kind: wire.RecordInterest}).Boot != m.boot {
 			return false
 		}
-		if _, ok := m.table.Lookup(n.id); !ok {
+		_, there := n.table.Lookup(m.id)
+		_, back := m.table.Lookup(n.id)
+		if !there || !back {
 			return false
 		}
 	}
-	return n.table != nil && n.table.Len() >= alive-1 && n.core.Settled()
+	return true
 }
 
 // traffic has all nodes send, and looks at the paths taken when links have opened where they are needed.
