@@ -32,15 +32,15 @@ const (
 	lateWorth    = 1.5         // and so many times more is asked of a new one then
 	sparedMost   = 8           // links given up at a time
 	spareEvery   = 15 * time.Second
-	chooseSoon   = 3 * time.Second        // between the first choices, while little is known
-	chooseEarly  = 6                      // of those
-	chooseRarely = 5 * time.Minute        // what the time between choices grows to: by then only what has changed is to be found
-	chooseEach   = 600 * time.Millisecond // or so much for each node, if that is more, and then at once: all nodes' exchanges are then 7 records a second at most
-	restAfter    = 10 * time.Second       // a link that carried nothing for so long, and is as old, may be given up
-	measuredKept = 10 * time.Minute       // how long it is known what a link cost that was given up
-	failsMost    = 3                      // dials in a row that fail before another neighbour is chosen
-	failedKept   = 20 * time.Second       // and how long the node is not chosen then; twice as long each time
-	failedMost   = 10 * time.Minute       // but no longer
+	chooseSoon   = 3 * time.Second  // between the first choices, while little is known
+	chooseEarly  = 6                // of those
+	chooseRarely = 5 * time.Minute  // what the time between choices grows to: by then only what has changed is to be found
+	chooseEach   = time.Second      // or so much for each node, if that is more, and then at once: all nodes' exchanges are then four records a second at most
+	restAfter    = 10 * time.Second // a link that carried nothing for so long, and is as old, may be given up
+	measuredKept = 10 * time.Minute // how long it is known what a link cost that was given up
+	failsMost    = 3                // dials in a row that fail before another neighbour is chosen
+	failedKept   = 20 * time.Second // and how long the node is not chosen then; twice as long each time
+	failedMost   = 10 * time.Minute // but no longer
 	placeEvery   = 500 * time.Millisecond
 	placePause   = 30 * time.Second // between two records that tell a new place alone; twice as long after each
 	placeRarely  = 10 * time.Minute // but no longer
@@ -139,7 +139,7 @@ func (c *Core) choose(now time.Time) {
 	}
 	c.retryAt = time.Time{}
 	c.choices++
-	c.chooseAt = now.Add(c.jitter(c.choosePause()))
+	c.chooseAt = now.Add(c.choosePause())
 	wanted := map[wire.NodeID]bool{}
 	ranked := c.ranked(now)
 	near := c.nearest(now)
@@ -182,13 +182,14 @@ func (c *Core) cameBack(now time.Time, p *peer) {
 	}
 }
 
-// choosePause is the time between the last choice and the next.
+// choosePause is the time between the last choice and the next. Where it is as long as the mesh is large, it is spread widely: nodes that began together
+// are not to exchange neighbours together ever after.
 func (c *Core) choosePause() time.Duration {
 	pause := min(chooseSoon<<min(max(0, c.choices-1-chooseEarly), 10), chooseRarely)
-	if c.choices < choicesEarly {
-		return pause
+	if each := time.Duration(c.members) * chooseEach; c.choices >= choicesEarly && each > pause {
+		return each/2 + time.Duration(c.rnd.Int64N(int64(each)))
 	}
-	return max(pause, time.Duration(c.members)*chooseEach)
+	return c.jitter(pause)
 }
 
 // ranked are the members by a hash of this node and them, which for each node gives another order that stays.
