@@ -241,12 +241,10 @@ func (a *Advertiser) note(now time.Time, vector []Cost) {
 			old = old[1:]
 		}
 		before := c.Cost
-		r, risen := a.risen[c.To]
 		if len(old) > 0 && old[0].To == c.To {
 			before = old[0].Cost
-		} else if risen && r.kept(now) { // it comes back
-			before = r.told
 		}
+		r, risen := a.risen[c.To]
 		switch kept := risen && r.kept(now); {
 		case c.Cost > before && kept && r.at.Equal(r.eased): // another step up
 			r.at, r.eased = now, now

@@ -265,28 +265,6 @@ func TestEaseOutlastsALink(t *testing.T) {
 	}
 }
 
-// A link that comes back cheaper is told so in steps, with a pause before each but the first: it is as dear as it was, and no more, when it comes back.
-func TestReturnIsEasedWithPauses(t *testing.T) {
-	a := newTeller()
-	a.offer(0, true, Cost{1, 20_000}, Cost{2, 90_000})
-	for at := 10 * time.Second; at < 20*time.Second; at += 100 * ms {
-		a.offer(at, false, Cost{1, 90_000}, Cost{2, 90_000})
-	}
-	a.offer(30*time.Second, true, Cost{2, 90_000})
-	back := 35 * time.Second
-	a.offer(back, true, Cost{1, 20_000}, Cost{2, 90_000})
-	first := a.told[0].Cost
-	for at := back + 100*ms; at < back+easeEvery; at += 100 * ms {
-		a.offer(at, false, Cost{1, 20_000}, Cost{2, 90_000})
-	}
-	if a.told[0].Cost != first {
-		t.Errorf("%d was told %v after %d", a.told[0].Cost, easeEvery, first)
-	}
-	if a.offer(back+easeEvery, false, Cost{1, 20_000}, Cost{2, 90_000}); a.told[0].Cost >= first {
-		t.Errorf("%d was told after the pause", a.told[0].Cost)
-	}
-}
-
 // A link that comes back dearer than it was told to be is told as it is, at once.
 func TestDearerReturnIsTold(t *testing.T) {
 	a := newTeller()
